@@ -1,0 +1,133 @@
+"""What the orchestrator tells: runs, their states and events. No Prefect in here."""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Literal, Protocol
+from uuid import UUID
+
+from retraining.jobs.status import RetrainingStatus
+
+
+@dataclass(frozen=True)
+class JobRun:
+    """A flow run of `retrain/<model>`, in the product's words."""
+
+    id: UUID
+    model_name: str
+    status: RetrainingStatus
+    due: bool
+    """False for a run scheduled for the future: not a job yet."""
+    cancelling: bool
+    created_at: datetime
+    started_at: datetime | None
+    completed_at: datetime | None
+    message: str | None
+    """The state's message: the reason, for a failed or cancelled run."""
+    parameters: Mapping[str, Any]
+    """The training parameters (not the flow's own arguments)."""
+    as_of: datetime | None
+    created_by: tuple[str, str] | None
+    """("schedule" or "automation", id), None for a person."""
+    labels: Mapping[str, str]
+    """`retraining.*` labels, without the prefix: triggered_by, correlation_id, version_before, ..."""
+
+
+@dataclass(frozen=True)
+class RunEvent:
+    """Something that happened to a run, from the server's event stream."""
+
+    event_id: UUID
+    run_id: UUID
+    at: datetime
+    kind: Literal["state", "progress"]
+    stage: str | None = None
+    """What the job is doing: loading, training, evaluating, registering, deciding, promoting."""
+    fraction: float | None = None
+    message: str | None = None
+
+
+@dataclass(frozen=True)
+class LogLine:
+    """One line of a job's log."""
+
+    at: datetime
+    level: str
+    logger: str
+    message: str
+
+
+@dataclass(frozen=True)
+class Deployed:
+    """A deployment that `deploy` made or found."""
+
+    name: str
+    change: Literal["created", "updated", "unchanged"]
+
+
+@dataclass(frozen=True)
+class RunRequest:
+    """A job to be created."""
+
+    model_name: str
+    parameters: Mapping[str, Any]
+    as_of: datetime | None
+    idempotency_key: str
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+
+class Orchestrator(Protocol):
+    """The door to Prefect. Every method raises OrchestratorUnavailable if the server does not answer."""
+
+    async def create_run(self, request: RunRequest) -> JobRun:
+        """Create a flow run of `retrain/<model>`; the same idempotency key returns the same run.
+
+        Raises:
+            NotDeployed: the model has no deployment.
+        """
+        ...
+
+    async def read_run(self, run_id: UUID) -> JobRun | None:
+        """One run, or None if Prefect has no such run of a retrain deployment."""
+        ...
+
+    async def active_runs(self) -> list[JobRun]:
+        """Every run that is due and not final, in any number."""
+        ...
+
+    def finished_runs(self, since: datetime | None) -> AsyncIterator[JobRun]:
+        """Runs that ended at or after `since` (all if None), oldest first."""
+        ...
+
+    async def cancel_run(self, run_id: UUID) -> JobRun:
+        """Cancel: a waiting run at once, a running one by asking its worker. Harmless when repeated.
+
+        Raises:
+            JobNotFound, JobAlreadyFinished.
+        """
+        ...
+
+    async def force_cancelled(self, run_id: UUID, reason: str) -> JobRun:
+        """Set a run that did not follow its cancellation to cancelled, whatever its worker says."""
+        ...
+
+    async def logs(self, run_id: UUID, *, limit: int, offset: int) -> Sequence[LogLine]:
+        """A job's log, oldest line first."""
+        ...
+
+    def events(self) -> AbstractAsyncContextManager[AsyncIterator[RunEvent]]:
+        """The live stream of events about retrain runs. Ends with OrchestratorUnavailable when it is cut."""
+        ...
+
+    def promotion_lock(self, model_name: str) -> AbstractAsyncContextManager[None]:
+        """Hold while the model's aliases move; waits for whoever holds it, gives up after a bound."""
+        ...
+
+    def run_url(self, run_id: UUID) -> str:
+        """Where a person looks at the run: the Prefect UI."""
+        ...
+
+    async def ping(self) -> None:
+        """Raise OrchestratorUnavailable unless the server answers."""
+        ...

@@ -1,0 +1,27 @@
+"""Session-wide real servers. Fixtures that only some folders need stay in their own conftest."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.servers import QUIET, mlflow_server, prefect_server
+
+os.environ.update(QUIET)
+
+DATA = Path(__file__).parent / "data"
+
+
+@pytest.fixture(scope="session")
+def prefect_api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The API address of a real Prefect server."""
+    with prefect_server(tmp_path_factory.mktemp("prefect")) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def mlflow_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a real MLflow server."""
+    with mlflow_server(tmp_path_factory.mktemp("mlflow")) as url:
+        yield url
