@@ -41,6 +41,15 @@ class InvalidParameters(RetrainingError):
         super().__init__(f"invalid parameters for {model_name!r}: {listed}")
 
 
+class InvalidRequest(RetrainingError, ValueError):
+    """A field of a request that only the product itself, not its type, can refuse."""
+
+    def __init__(self, field: str, problem: str) -> None:
+        self.field = field
+        self.problem = problem
+        super().__init__(f"{field}: {problem}")
+
+
 class DataProblem(RetrainingError):
     """The data cannot be used as asked. `source` names the file, folder or table."""
 
@@ -52,6 +61,10 @@ class DataProblem(RetrainingError):
 
 class UnreadableSource(DataProblem):
     """The source cannot be opened or parsed."""
+
+
+class SourceUnreachable(UnreadableSource):
+    """The storage or the database does not answer. Trying again later may work."""
 
 
 class MissingColumns(DataProblem):
@@ -84,13 +97,31 @@ class EmptyWindow(DataProblem):
         super().__init__(source, f"no rows in the window {window}")
 
 
-class InsufficientTrainingData(RetrainingError):
-    """Fewer rows than the model's specification demands."""
+class UnusableLabels(DataProblem):
+    """The label column cannot be learned from."""
 
-    def __init__(self, rows: int, needed: int) -> None:
+    def __init__(self, source: str, column: str, problem: str) -> None:
+        self.column = column
+        super().__init__(source, f"label {column} {problem}")
+
+
+class UnusableFeatures(DataProblem):
+    """Columns that no estimator takes: a (column, problem) pair for each."""
+
+    def __init__(self, source: str, problems: Sequence[tuple[str, str]]) -> None:
+        self.problems = tuple(problems)
+        super().__init__(source, "; ".join(f"column {column} {problem}" for column, problem in self.problems))
+
+
+class InsufficientTrainingData(RetrainingError):
+    """Fewer labelled rows than the model's specification demands."""
+
+    def __init__(self, rows: int, needed: int, unlabelled: int = 0) -> None:
         self.rows = rows
         self.needed = needed
-        super().__init__(f"insufficient training data: {rows:,} rows, needs {needed:,}")
+        self.unlabelled = unlabelled
+        more = f"; {unlabelled:,} more have no label" if unlabelled else ""
+        super().__init__(f"insufficient training data: {rows:,} rows, needs {needed:,}{more}")
 
 
 class TrainingFailed(RetrainingError):
@@ -144,7 +175,9 @@ class ChampionChanged(RetrainingError):
         self.model_name = model_name
         self.expected = expected
         self.found = found
-        super().__init__(f"the champion of {model_name!r} is now {found}, the comparison was made with {expected}")
+        super().__init__(
+            f"the champion of {model_name!r} is now {found}, the comparison was made with {expected}"
+        )
 
 
 class JobNotFound(RetrainingError):
@@ -191,6 +224,70 @@ class NotDeployed(RetrainingError):
         super().__init__(f"deployment {deployment!r} does not exist in Prefect; run `retraining deploy`")
 
 
+class NotAuthenticated(RetrainingError):
+    """The request carries no key, or one that is unknown, expired or revoked."""
+
+    def __init__(self, problem: str) -> None:
+        self.problem = problem
+        super().__init__(f"{problem}; send an API key as `Authorization: Bearer ...` or `X-API-Key`")
+
+
+class MissingScope(RetrainingError):
+    """The caller is known and may not do this."""
+
+    def __init__(self, caller: str, scope: str) -> None:
+        self.caller = caller
+        self.scope = str(scope)
+        super().__init__(f"{caller!r} lacks the scope {self.scope!r}; ask for a key that has it")
+
+
+class KeyNotFound(RetrainingError):
+    """No API key has this id."""
+
+    def __init__(self, key_id: str) -> None:
+        self.key_id = key_id
+        super().__init__(f"API key {key_id!r} does not exist; `retraining key list` shows those that do")
+
+
+class OrchestratorRefused(RetrainingError):
+    """Prefect answered that it will not do what was asked; asking again will not help."""
+
+    def __init__(self, doing: str, reason: str) -> None:
+        self.doing = doing
+        self.reason = reason
+        super().__init__(f"Prefect refused to {doing}: {reason}")
+
+
+class PromotionLockBusy(RetrainingError):
+    """Another promotion of the model held the lock for as long as this one could wait."""
+
+    def __init__(self, model_name: str, waited_seconds: float) -> None:
+        self.model_name = model_name
+        self.waited_seconds = waited_seconds
+        super().__init__(
+            f"another promotion of {model_name!r} is under way and did not end within {waited_seconds:g} s; try again"
+        )
+
+
+class RegistryRefused(RetrainingError):
+    """MLflow answered that it will not do what was asked; asking again will not help."""
+
+    def __init__(self, doing: str, reason: str) -> None:
+        self.doing = doing
+        self.reason = reason
+        super().__init__(f"MLflow refused to {doing}: {reason}")
+
+
+class UnloadableVersion(RetrainingError):
+    """The files of a version cannot be loaded, or may not be."""
+
+    def __init__(self, model_name: str, version: str, problem: str) -> None:
+        self.model_name = model_name
+        self.version = version
+        self.problem = problem
+        super().__init__(f"version {version} of {model_name!r} cannot be loaded: {problem}")
+
+
 class Unavailable(RetrainingError):
     """A server that the product stands on does not answer. Trying again later may work."""
 
@@ -217,3 +314,79 @@ class StoreUnavailable(Unavailable):
     """The facade's database does not answer or is locked."""
 
     component = "the database"
+
+
+class SchemaIsNewer(RetrainingError):
+    """A newer release migrated the database, and this one does not know what it holds."""
+
+    def __init__(self, revision: str) -> None:
+        self.revision = revision
+        super().__init__(
+            f"the database is at schema version {revision!r}, which this release does not know; "
+            "run the newer release, or give RETRAINING_DATABASE_URL another database"
+        )
+
+
+class CannotStart(RetrainingError):
+    """The stack cannot start as asked; nothing of it was left running."""
+
+
+class PortInUse(CannotStart):
+    """Somebody else listens where a component should."""
+
+    def __init__(self, component: str, host: str, port: int) -> None:
+        self.component = component
+        self.host = host
+        self.port = port
+        super().__init__(
+            f"port {port} on {host} is in use, {component} cannot listen there; "
+            f"stop what uses it, or choose another with --{component}-port (0 takes a free one)"
+        )
+
+
+class HostNotUsable(CannotStart):
+    """The address to listen on is not one of this machine's."""
+
+    def __init__(self, host: str, problem: str) -> None:
+        self.host = host
+        super().__init__(f"cannot listen on {host}: {problem}; give --host an address of this machine")
+
+
+class HomeNotWritable(CannotStart):
+    """The home cannot hold the stack's files."""
+
+    def __init__(self, home: object, problem: str) -> None:
+        self.home = str(home)
+        super().__init__(f"{home} cannot be the stack's home: {problem}; choose another with --home")
+
+
+class HomeInUse(CannotStart):
+    """Another stack lives in the home."""
+
+    def __init__(self, home: object, pid: int | None) -> None:
+        self.home = str(home)
+        self.pid = pid
+        whose = "" if pid is None else f" (process {pid})"
+        super().__init__(f"another stack{whose} runs in {home}; stop it, or choose another home with --home")
+
+
+class ComponentFailed(RetrainingError):
+    """A component ended or did not become ready while the stack was starting."""
+
+    def __init__(self, component: str, problem: str, log: object, last_lines: Sequence[str]) -> None:
+        self.component = component
+        self.problem = problem
+        self.log = str(log)
+        self.last_lines = tuple(last_lines)
+        shown = "".join(f"\n    {line}" for line in self.last_lines)
+        super().__init__(
+            f"{component} {problem}; its log is {log}{', the last lines:' if shown else ''}{shown}"
+        )
+
+
+class StackNotRunning(RetrainingError):
+    """There is no stack to talk to."""
+
+    def __init__(self, home: object) -> None:
+        self.home = str(home)
+        super().__init__(f"no stack runs in {home}; start one with `retraining up --home {home}`")

@@ -39,6 +39,9 @@ class Settings(BaseSettings):
     reconcile_seconds: float = Field(
         15, gt=0, le=3600, description="How often the jobs table is compared with Prefect, beside the events."
     )
+    heartbeat_seconds: float = Field(
+        15, gt=0, le=300, description="How often a silent stream of events says that it is alive."
+    )
     max_body_bytes: int = Field(1024 * 1024, ge=1024, description="The largest request body.")
     database_busy_seconds: float = Field(
         2.0, gt=0, le=60, description="How long a locked database is waited for before 503."

@@ -1,0 +1,1 @@
+"""Jobs as flow runs: the door to Prefect, the deployments and the worker."""

@@ -42,6 +42,8 @@ class RunEvent:
     run_id: UUID
     at: datetime
     kind: Literal["state", "progress"]
+    run: JobRun | None = None
+    """For a state: the run as stored, in this state or a later one; None if it is gone or is no job."""
     stage: str | None = None
     """What the job is doing: loading, training, evaluating, registering, deciding, promoting."""
     fraction: float | None = None
@@ -97,7 +99,7 @@ class Orchestrator(Protocol):
         ...
 
     def finished_runs(self, since: datetime | None) -> AsyncIterator[JobRun]:
-        """Runs that ended at or after `since` (all if None), oldest first."""
+        """Runs that ended at or after `since` (all if None), in the order in which they were due."""
         ...
 
     async def cancel_run(self, run_id: UUID) -> JobRun:
@@ -117,11 +119,19 @@ class Orchestrator(Protocol):
         ...
 
     def events(self) -> AbstractAsyncContextManager[AsyncIterator[RunEvent]]:
-        """The live stream of events about retrain runs. Ends with OrchestratorUnavailable when it is cut."""
+        """The live stream of events about retrain runs. Ends with OrchestratorUnavailable when it is cut.
+
+        What happened before it was opened may come or not: follow first, then compare with `active_runs` and
+        `finished_runs`. A run read after an event about it is in that event's state or a later one.
+        """
         ...
 
     def promotion_lock(self, model_name: str) -> AbstractAsyncContextManager[None]:
-        """Hold while the model's aliases move; waits for whoever holds it, gives up after a bound."""
+        """Hold while the model's aliases move; waits for whoever holds it.
+
+        Raises:
+            PromotionLockBusy: somebody else held it for all of the time that this waited.
+        """
         ...
 
     def run_url(self, run_id: UUID) -> str:

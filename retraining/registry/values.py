@@ -138,7 +138,7 @@ class Registry(Protocol):
         by: str,
         reason: str,
         job_id: str | None = None,
-        expected_champion: str | None | Literal["any"] = "any",
+        expected_champion: str | Literal["any"] | None = "any",
     ) -> Promotion | None:
         """Make the version champion and the old champion `previous`; None if it already was champion.
 

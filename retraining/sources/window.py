@@ -28,5 +28,7 @@ class Window:
 
 def labelled_window(as_of: datetime, label_delay: timedelta, length: timedelta | None) -> Window:
     """The window whose labels are complete as of `as_of`, reaching back `length` (all history if None)."""
+    if as_of.tzinfo is None:
+        raise ValueError("as_of carries a time zone")
     end = as_of.astimezone(UTC) - label_delay
     return Window(start=None if length is None else end - length, end=end)

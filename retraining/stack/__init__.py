@@ -1,0 +1,1 @@
+"""The servers of the product as one supervised thing: `retraining up`."""

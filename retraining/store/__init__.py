@@ -1,0 +1,1 @@
+"""The facade's database: SQLite or PostgreSQL, its schema and its migrations."""

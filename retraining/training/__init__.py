@@ -1,0 +1,1 @@
+"""Training a challenger and comparing it with the champion, without MLflow, Prefect or SQL."""

@@ -11,5 +11,5 @@ class Progress(Protocol):
         ...
 
 
-def no_progress(fraction: float, message: str = "") -> None:  # noqa: ARG001 - satisfies Progress
+def no_progress(fraction: float, message: str = "") -> None:
     """Report to nobody."""

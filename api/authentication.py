@@ -1,0 +1,68 @@
+"""Who is calling: by our API keys, or by the host application's own authentication."""
+
+from collections.abc import Callable
+from typing import Annotated, Any
+
+from fastapi import Depends, Request
+from fastapi.security import APIKeyHeader, HTTPAuthorizationCredentials, HTTPBearer
+
+from api.facade import TheFacade
+from retraining.auth.caller import Caller, Scope
+from retraining.errors import NotAuthenticated
+
+_bearer = HTTPBearer(auto_error=False, description="An API key.")
+_header = APIKeyHeader(name="X-API-Key", auto_error=False, description="An API key.")
+
+
+async def authenticate_by_key(
+    facade: TheFacade,
+    bearer: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
+    header: Annotated[str | None, Depends(_header)],
+) -> Caller:
+    """Dependency: the caller whose key came with the request. Raises NotAuthenticated."""
+    secret = bearer.credentials if bearer else header
+    if not secret:
+        raise NotAuthenticated("the request carries no API key")
+    caller = await facade.keys.authenticate(secret)
+    if caller is None:
+        raise NotAuthenticated("the API key is unknown, expired or revoked")
+    return caller
+
+
+def identification(
+    authenticate: Callable[..., Any] | None, caller_of: Callable[[Any], Caller] | None
+) -> Callable[..., Any]:
+    """Dependency that makes the caller known to the routes below it.
+
+    `authenticate` is any FastAPI dependency; what it returns is a `Caller`, or `caller_of` makes one of it.
+    """
+
+    async def identify(
+        request: Request, principal: Annotated[Any, Depends(authenticate or authenticate_by_key)]
+    ) -> None:
+        caller = caller_of(principal) if caller_of else principal
+        if not isinstance(caller, Caller):
+            raise TypeError(
+                f"authentication gave {type(caller).__name__}; return a retraining.auth.caller.Caller, "
+                "or pass caller_of= to make one"
+            )
+        request.state.caller = caller
+
+    return identify
+
+
+def having(scope: Scope) -> Callable[[Request], Any]:
+    """Dependency: the caller, who has this scope. Raises MissingScope."""
+
+    async def caller_having(request: Request) -> Caller:
+        caller: Caller = request.state.caller
+        caller.must(scope)
+        return caller
+
+    return caller_having
+
+
+CAN_READ = Depends(having(Scope.READ))
+Trigger = Annotated[Caller, Depends(having(Scope.TRIGGER))]
+Canceller = Annotated[Caller, Depends(having(Scope.CANCEL))]
+Admin = Annotated[Caller, Depends(having(Scope.ADMIN))]

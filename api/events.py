@@ -1,0 +1,83 @@
+"""The routes of live status: server-sent events of one job, and of all."""
+
+from collections.abc import AsyncIterator
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Header
+from sse_starlette import EventSourceResponse, ServerSentEvent
+
+from api.authentication import CAN_READ
+from api.errors import documented
+from api.facade import Facade, TheFacade
+from api.jobs import JobId
+from api.route import FacadeRoute, by_name
+from retraining.jobs.records import JobEvent
+
+router = APIRouter(route_class=FacadeRoute, generate_unique_id_function=by_name, tags=["live status"])
+
+SEND_SECONDS = 30
+"""A client that takes nothing for so long is given up: it can resume."""
+
+LastEventId = Annotated[
+    int | None,
+    Header(
+        alias="Last-Event-ID",
+        ge=0,
+        lt=2**63,
+        description="The id of the last event that was read; what came after it follows.",
+    ),
+]
+STREAM: dict[str, Any] = {
+    "description": "Server-sent events; `data` is a JobEvent as JSON, `event` its kind.",
+    "content": {
+        "text/event-stream": {
+            "schema": {"type": "string"},
+            "example": (
+                'id: 41\nevent: progress\ndata: {"job_id":"0198c2a4-5d3e-7b61-9c1f-2f0e6f1f4b11",'
+                '"model_name":"churn","at":"2026-05-04T08:00:12.250000Z","kind":"progress",'
+                '"status":"running","stage":"training","progress":0.4,"message":null,"id":41}\n\n'
+            ),
+        }
+    },
+}
+
+
+@router.get(
+    "/events",
+    dependencies=[CAN_READ],
+    response_class=EventSourceResponse,
+    responses={200: STREAM, **documented()},
+)
+async def follow_retraining_jobs(facade: TheFacade, last_event_id: LastEventId = None) -> EventSourceResponse:
+    """Follow every job, from now on or from `Last-Event-ID` on. Needs the scope `read`."""
+    return _stream(facade, facade.feed.subscribe(last_event_id))
+
+
+@router.get(
+    "/{job_id}/events",
+    dependencies=[CAN_READ],
+    response_class=EventSourceResponse,
+    responses={200: STREAM, **documented(404)},
+)
+async def follow_retraining_job(
+    job_id: JobId, facade: TheFacade, last_event_id: LastEventId = None
+) -> EventSourceResponse:
+    """Follow one job until it is over, from its beginning or from `Last-Event-ID` on.
+
+    Needs the scope `read`.
+    """
+    job = await facade.jobs.get(job_id)
+    return _stream(facade, facade.feed.subscribe(last_event_id, job.id))
+
+
+def _stream(facade: Facade, events: AsyncIterator[JobEvent]) -> EventSourceResponse:
+    return EventSourceResponse(
+        (_server_sent(event) async for event in events),
+        ping=facade.settings.heartbeat_seconds,
+        send_timeout=SEND_SECONDS,
+        sep="\n",
+    )
+
+
+def _server_sent(event: JobEvent) -> ServerSentEvent:
+    return ServerSentEvent(event.model_dump_json(), id=str(event.id), event=event.kind, sep="\n")

@@ -1,0 +1,150 @@
+"""The routes of jobs: start, list, read, cancel, logs."""
+
+from collections.abc import Sequence
+from typing import Annotated
+from uuid import UUID
+
+from asgi_correlation_id import correlation_id
+from fastapi import APIRouter, Depends, Header, Path, Query, Request, Response
+from pydantic import BaseModel, ConfigDict, Field
+
+from api.authentication import CAN_READ, Canceller, Trigger
+from api.errors import documented
+from api.facade import TheFacade
+from api.links import LOCATION, NEXT_PAGE, job_links, link_next_page
+from api.route import FacadeRoute, by_name
+from retraining.catalog.spec import ModelName
+from retraining.errors import JobNotFound
+from retraining.jobs.job import JobFilter, RetrainingJob, RetrainingRequest, RetrainingResponse
+from retraining.jobs.service import MAX_OFFSET, MAX_PAGE
+from retraining.jobs.status import RetrainingStatus
+from retraining.orchestrator.values import LogLine
+
+router = APIRouter(
+    route_class=FacadeRoute, generate_unique_id_function=by_name, strict_content_type=False, tags=["jobs"]
+)
+
+
+async def job_id_in_path(
+    job_id: Annotated[str, Path(description="The job, which is the Prefect flow run.")],
+) -> UUID:
+    """Dependency: the job id; what is no UUID is no job's id. Raises JobNotFound."""
+    try:
+        return UUID(job_id)
+    except ValueError:
+        raise JobNotFound(job_id) from None
+
+
+JobId = Annotated[UUID, Depends(job_id_in_path)]
+IdempotencyKey = Annotated[
+    str | None,
+    Header(
+        alias="Idempotency-Key",
+        pattern=r"^[!-~]{1,200}$",
+        description="Any word of the caller's; the same within 24 hours returns the same job.",
+    ),
+]
+
+
+class Message(BaseModel):
+    """What was done, in words."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"message": "job 0198c2a4-5d3e-7b61-9c1f-2f0e6f1f4b11 is cancelled"}]}
+    )
+
+    message: str
+
+
+class JobQuery(JobFilter):
+    """Which jobs, and which page of them."""
+
+    model_name: ModelName | None = Field(None, description="Only jobs of this model.")
+    status: RetrainingStatus | None = Field(None, description="Only jobs with this status.")
+    limit: int = Field(50, ge=1, le=MAX_PAGE)
+    offset: int = Field(0, ge=0, le=MAX_OFFSET, description="Skips jobs; a cursor is quicker.")
+    cursor: str | None = Field(None, max_length=200, description="From the `Link` header of the page before.")
+
+
+@router.post(
+    "",
+    status_code=202,
+    responses={202: LOCATION, **documented(400, 404, 409, 413, 415, 502)},
+)
+async def start_retraining(
+    *,
+    wanted: RetrainingRequest,
+    request: Request,
+    response: Response,
+    facade: TheFacade,
+    caller: Trigger,
+    idempotency_key: IdempotencyKey = None,
+) -> RetrainingResponse:
+    """Start a retraining job.
+
+    Needs the scope `trigger`. `parameters` are checked against the model's own class
+    (`GET /api/retraining/models/{name}` shows its schema).
+    """
+    job = await facade.jobs.start(
+        wanted,
+        triggered_by=caller.name,
+        correlation_id=correlation_id.get() or "",
+        idempotency_key=idempotency_key,
+    )
+    links = job_links(request, job.id, job.model_name)
+    response.headers["Location"] = links["self"]
+    return RetrainingResponse(
+        job_id=job.id,
+        model_name=job.model_name,
+        status=job.status,
+        message=f"retraining of {job.model_name} accepted",
+        links=links,
+    )
+
+
+@router.get("", dependencies=[CAN_READ], responses={200: NEXT_PAGE, **documented()})
+async def list_retraining_jobs(
+    query: Annotated[JobQuery, Query()], request: Request, response: Response, facade: TheFacade
+) -> list[RetrainingJob]:
+    """List jobs, newest first. Needs the scope `read`."""
+    page = await facade.jobs.list(query, limit=query.limit, offset=query.offset, cursor=query.cursor)
+    if page.next_cursor is not None:
+        link_next_page(request, response, cursor=page.next_cursor)
+    return [*page.jobs]
+
+
+@router.get("/{job_id}", dependencies=[CAN_READ], responses=documented(404))
+async def get_retraining_job(job_id: JobId, facade: TheFacade) -> RetrainingJob:
+    """One job. Needs the scope `read`."""
+    return await facade.jobs.get(job_id)
+
+
+@router.delete("/{job_id}", responses=documented(404, 409, 502))
+async def cancel_retraining_job(job_id: JobId, facade: TheFacade, caller: Canceller) -> Message:
+    """Cancel a job; again is harmless.
+
+    Needs the scope `cancel`. A waiting job is cancelled at once, a running one stops itself or is stopped
+    within a bound; a completed or failed one is refused (409).
+    """
+    job = await facade.jobs.cancel(job_id, by=caller.name)
+    if job.status.final:
+        return Message(message=f"job {job.id} is {job.status}")
+    grace = facade.settings.cancel_grace_seconds
+    return Message(message=f"job {job.id} is stopping, within {grace:g} s")
+
+
+@router.get("/{job_id}/logs", dependencies=[CAN_READ], responses={200: NEXT_PAGE, **documented(404)})
+async def get_retraining_job_logs(
+    *,
+    job_id: JobId,
+    request: Request,
+    response: Response,
+    facade: TheFacade,
+    limit: Annotated[int, Query(ge=1, le=1_000)] = 200,
+    offset: Annotated[int, Query(ge=0, le=MAX_OFFSET)] = 0,
+) -> Sequence[LogLine]:
+    """A job's log, oldest line first. Needs the scope `read`."""
+    lines = await facade.jobs.logs(job_id, limit=limit, offset=offset)
+    if len(lines) == limit:
+        link_next_page(request, response, offset=offset + limit)
+    return lines

@@ -1,0 +1,45 @@
+"""Links between answers, to Prefect and to MLflow."""
+
+from typing import Any
+from urllib.parse import urlencode
+from uuid import UUID
+
+from fastapi import Request, Response
+
+from api.facade import facade_of
+
+LOCATION: dict[str, Any] = {
+    "headers": {"Location": {"description": "The path of the job.", "schema": {"type": "string"}}}
+}
+"""For OpenAPI: an answer that says where the new job is."""
+NEXT_PAGE: dict[str, Any] = {
+    "headers": {"Link": {"description": 'The next page, `rel="next"`.', "schema": {"type": "string"}}}
+}
+"""For OpenAPI: an answer that may have a next page."""
+
+
+def path_to(request: Request, route: str, **parameters: object) -> str:
+    """The path of a route as this caller sees it, under whatever prefix the facade is mounted.
+
+    Without scheme and host: those of the request may be a proxy's inner ones.
+    """
+    return request.url_for(route, **parameters).path
+
+
+def job_links(request: Request, job_id: UUID, model_name: str) -> dict[str, str]:
+    """Where a job, its events and logs are, and where Prefect and MLflow show it."""
+    facade = facade_of(request)
+    return {
+        "self": path_to(request, "get_retraining_job", job_id=job_id),
+        "events": path_to(request, "follow_retraining_job", job_id=job_id),
+        "logs": path_to(request, "get_retraining_job_logs", job_id=job_id),
+        "prefect": facade.orchestrator.run_url(job_id),
+        "mlflow": f"{facade.settings.mlflow.rstrip('/')}/#/models/{model_name}",
+    }
+
+
+def link_next_page(request: Request, response: Response, **changes: str | int) -> None:
+    """Add the `Link` header of the next page: this request's query with these parameters changed."""
+    query = {key: value for key, value in request.query_params.items() if key not in {"cursor", "offset"}}
+    query |= {key: str(value) for key, value in changes.items()}
+    response.headers["Link"] = f'<{request.url.path}?{urlencode(query)}>; rel="next"'

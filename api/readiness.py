@@ -1,0 +1,54 @@
+"""What the facade stands on, and whether it is there."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+
+import anyio
+
+CHECK_SECONDS = 2.0
+
+
+@dataclass(frozen=True)
+class Check:
+    """One part's answer."""
+
+    ready: bool
+    problem: str | None = None
+
+
+class Readiness:
+    """Asks every part at once, each for at most two seconds. A check raises to say what is wrong."""
+
+    def __init__(self, checks: Mapping[str, Callable[[], Awaitable[None]]]) -> None:
+        self._checks = checks
+
+    async def check(self) -> Mapping[str, Check]:
+        """The answers by part."""
+        answers = await asyncio.gather(*(_answer(ask) for ask in self._checks.values()))
+        return dict(zip(self._checks, answers, strict=True))
+
+
+def in_thread(ask: Callable[[], None]) -> Callable[[], Awaitable[None]]:
+    """A check that blocks, in a thread.
+
+    Probes come every few seconds for ever: a part that does not answer keeps one thread waiting, not one more
+    with every probe.
+    """
+    one_at_a_time = anyio.CapacityLimiter(1)
+
+    async def asked() -> None:
+        await anyio.to_thread.run_sync(ask, abandon_on_cancel=True, limiter=one_at_a_time)
+
+    return asked
+
+
+async def _answer(ask: Callable[[], Awaitable[None]]) -> Check:
+    try:
+        async with asyncio.timeout(CHECK_SECONDS):
+            await ask()
+    except TimeoutError:
+        return Check(ready=False, problem=f"no answer within {CHECK_SECONDS:g} s")
+    except Exception as exc:
+        return Check(ready=False, problem=str(exc) or type(exc).__name__)
+    return Check(ready=True)

@@ -1,0 +1,42 @@
+"""The route class of the facade: what holds for every route, in our application and in a host's."""
+
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from fastapi import Request
+from fastapi.routing import APIRoute
+from starlette.responses import Response
+
+from api.body import StrictRequest
+from api.correlation import adopt, send_back
+from api.errors import respond_to
+from api.facade import facade_of
+
+
+class FacadeRoute(APIRoute):
+    """Answers errors in our format, carries the correlation id, and bounds the body.
+
+    Middleware and exception handlers belong to an application; a router that is mounted into somebody
+    else's can only bring its own routes.
+    """
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """Wrap FastAPI's handler; see "Custom Request and APIRoute class" in its documentation."""
+        handle = super().get_route_handler()
+
+        async def handle_strictly(request: Request) -> Response:
+            current = adopt(request)
+            try:
+                max_bytes = facade_of(request).settings.max_body_bytes
+                response = await handle(StrictRequest(request.scope, request.receive, max_bytes))
+            except Exception as exc:
+                response = respond_to(exc)
+            send_back(request, response, current)
+            return response
+
+        return handle_strictly
+
+
+def by_name(route: APIRoute) -> str:
+    """The operation id of a route: its function's name, which clients made from the description can call."""
+    return route.name

@@ -1,0 +1,94 @@
+"""Routes beside the contract: is it alive, is it ready, and its OpenAPI description."""
+
+from typing import Any, Literal
+
+from fastapi import APIRouter, Depends, Request
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, ConfigDict
+
+from api.authentication import CAN_READ, identification
+from api.errors import ErrorResponse, Problem
+from api.facade import TheFacade
+from api.readiness import Check
+from api.route import FacadeRoute, by_name
+
+router = APIRouter(route_class=FacadeRoute, generate_unique_id_function=by_name, tags=["system"])
+
+
+class Alive(BaseModel):
+    """The process answers."""
+
+    status: Literal["alive"] = "alive"
+
+
+class Ready(BaseModel):
+    """Every part answers; `warnings` tells of models that cannot be used."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "status": "ready",
+                    "checks": {"database": {"ready": True, "problem": None}},
+                    "warnings": [],
+                }
+            ]
+        }
+    )
+
+    status: Literal["ready"] = "ready"
+    checks: dict[str, Check]
+    warnings: list[str]
+
+
+class NotReady(ErrorResponse):
+    """Some part does not answer: the error format, and every part's answer."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "error": "NotReady",
+                    "message": "mlflow: no answer within 2 s",
+                    "status_code": 503,
+                    "correlation_id": "7d0c8a1e2b4f4d0e9a6c3f5b8e1d2c70",
+                    "checks": {
+                        "database": {"ready": True},
+                        "mlflow": {"ready": False, "problem": "no answer within 2 s"},
+                    },
+                }
+            ]
+        }
+    )
+
+    checks: dict[str, Check]
+
+
+@router.head("/health", include_in_schema=False)
+@router.get("/health")
+async def health() -> Alive:
+    """Whether the process is alive, whatever it stands on. Needs no key."""
+    return Alive()
+
+
+@router.head("/ready", include_in_schema=False)
+@router.get(
+    "/ready",
+    response_model=Ready,
+    responses={503: {"model": NotReady, "description": "Some part does not answer"}},
+)
+async def ready(facade: TheFacade) -> Any:
+    """Whether all that the facade stands on is there, and what is not. Needs no key."""
+    checks = await facade.readiness.check()
+    wrong = [f"{part}: {check.problem}" for part, check in checks.items() if not check.ready]
+    if not wrong:
+        return Ready(checks=dict(checks), warnings=[str(problem) for problem in facade.catalog.problems])
+    return Problem(503, "NotReady", "; ".join(wrong), more={"checks": checks}).response()
+
+
+@router.get(
+    "/openapi.json", dependencies=[Depends(identification(None, None)), CAN_READ], include_in_schema=False
+)
+async def openapi(request: Request) -> JSONResponse:
+    """The OpenAPI description. Needs the scope `read`."""
+    return JSONResponse(request.app.openapi())

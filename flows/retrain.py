@@ -1,0 +1,197 @@
+"""The job: one retraining of one model, from its data to its promotion."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from prefect import flow, task
+from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import State, TaskRun
+from prefect.states import Completed, Failed
+
+from flows.job import Job
+from retraining.catalog.discovery import load_catalog
+from retraining.catalog.parameters import TrainingParameters, parse_parameters
+from retraining.catalog.spec import ModelSpec
+from retraining.errors import ChampionChanged, RetrainingError, SourceUnreachable, Unavailable
+from retraining.orchestrator.labels import FLOW_NAME
+from retraining.orchestrator.promotion_lock import promotion_lock_sync
+from retraining.promotion import PromotionDecision
+from retraining.registry.mlflow_registry import MlflowRegistry
+from retraining.registry.values import Challenger, ModelVersion, Registry, ScoringModel
+from retraining.settings import Settings
+from retraining.sources.fingerprint import fingerprint
+from retraining.sources.training_set import TrainingSet, load_training_set
+from retraining.training.challenger import train_challenger
+from retraining.training.comparison import Comparison, compare, comparison_markdown
+from retraining.training.holdout import Split, holdout_record, split
+from retraining.training.inputs import features_of
+from retraining.training.plots import comparison_plot
+
+EXAMPLE_ROWS = 5
+COMPARISONS_AT_MOST = 5
+"""How often a challenger is compared anew because another job promoted its own meanwhile."""
+
+
+@flow(name=FLOW_NAME, flow_run_name="{model_name}", persist_result=False)
+def retrain(
+    model_name: str, parameters: dict[str, Any] | None = None, as_of: datetime | None = None
+) -> State[Any]:
+    """Retrain a model on what was known as of a time, and promote the new version if it earned it.
+
+    Args:
+        model_name: A model of the catalog.
+        parameters: Training parameters; the model's own parameter class says which there are.
+        as_of: Replay the job as of this time, now if not given. Without a time zone it is UTC.
+    """
+    job = Job.current(model_name)
+    settings = Settings()
+    registry = MlflowRegistry(settings.mlflow)
+    moment = _aware(as_of)
+    try:
+        spec = load_catalog(settings.models).get(model_name)
+        chosen = parse_parameters(model_name, spec.parameters, parameters or {})
+        training_set = load(job, spec, moment)
+        parts = split(training_set.frame, spec)
+        model = train(job, spec, chosen, parts)
+        scoring = registry.as_scoring(model, model_name)
+        comparison = evaluate(job, spec, parts, scoring, registry)
+        version = register(job, comparison, model, chosen, moment, registry)
+        comparison, decision = decide(job, comparison, scoring, version, registry)
+    except RetrainingError as problem:
+        return Failed(message=str(problem))
+    report = comparison_markdown(
+        comparison, decision, version=version.version, window=training_set.window, as_of=moment
+    )
+    job.show_comparison(report, comparison_plot(comparison))
+    return Completed(message=decision.reason)
+
+
+def _passes_by_itself(_task: object, _run: TaskRun, state: State[Any]) -> bool:
+    """A retry makes sense where a server or a storage did not answer, and nowhere else."""
+    return isinstance(state.data, Unavailable | SourceUnreachable)
+
+
+step = task(
+    cache_policy=NO_CACHE,
+    persist_result=False,
+    retries=3,
+    retry_delay_seconds=[1, 5, 15],
+    retry_condition_fn=_passes_by_itself,
+)
+
+
+@step
+def load(job: Job, spec: ModelSpec, as_of: datetime) -> TrainingSet:
+    """The rows whose labels are complete as of the time."""
+    job.enter("loading")
+    return load_training_set(spec, as_of)
+
+
+@step
+def train(job: Job, spec: ModelSpec, parameters: TrainingParameters, parts: Split) -> Any:
+    """The challenger, fitted on the training side alone."""
+    job.enter("training")
+    model = train_challenger(spec, parameters, parts.train, job.progress)
+    job.progress(1.0, "trained")
+    return model
+
+
+@step
+def evaluate(
+    job: Job, spec: ModelSpec, parts: Split, scoring: ScoringModel, registry: Registry
+) -> Comparison:
+    """Challenger and champion on the same holdout."""
+    job.enter("evaluating")
+    champion = registry.find_champion(spec.name)
+    job.label(version_before=champion and champion.version, version_after=champion and champion.version)
+    trained_on = fingerprint(parts.train, spec.time_column)
+    return compare(spec, parts, trained_on, scoring, champion=champion, load=registry.load)
+
+
+@step
+def register(
+    job: Job,
+    comparison: Comparison,
+    model: Any,
+    parameters: TrainingParameters,
+    as_of: datetime,
+    registry: Registry,
+) -> ModelVersion:
+    """The challenger as a version in MLflow, with all that explains it and without any alias."""
+    job.enter("registering")
+    spec, parts = comparison.spec, comparison.parts
+    example = features_of(parts.holdout.head(EXAMPLE_ROWS), spec)
+    version = registry.register(
+        spec.name,
+        Challenger(
+            model=model,
+            input_example=example,
+            output_example=comparison.challenger_scores[:EXAMPLE_ROWS],
+            metrics=comparison.challenger,
+            parameters=parameters.model_dump(mode="json"),
+            fingerprint=comparison.fingerprint,
+            holdout=holdout_record(spec, parts.classes),
+            job_id=str(job.id),
+            correlation_id=job.correlation_id,
+            as_of=as_of,
+            trusted_types=spec.trusted_types,
+            files={"comparison.png": comparison_plot(comparison)},
+        ),
+    )
+    job.label(challenger_version=version.version, mlflow_run_url=version.run_url)
+    if version.run_url is not None:
+        job.link_mlflow(version.run_url, version.version)
+    return version
+
+
+@step
+def decide(
+    job: Job, comparison: Comparison, scoring: ScoringModel, version: ModelVersion, registry: Registry
+) -> tuple[Comparison, PromotionDecision]:
+    """Promote the challenger, or say why not; compare anew if the champion changed since the comparison."""
+    job.enter("deciding")
+    for comparisons_left in reversed(range(COMPARISONS_AT_MOST)):
+        decision = comparison.decide(version.version)
+        try:
+            if decision.promote:
+                promote(job, comparison, version, decision, registry)
+            break
+        except ChampionChanged:
+            if not comparisons_left:
+                raise
+            champion = registry.find_champion(version.model_name)
+            comparison = compare(
+                comparison.spec,
+                comparison.parts,
+                comparison.fingerprint,
+                scoring,
+                champion=champion,
+                load=registry.load,
+            )
+    registry.record_decision(version, decision.reason)
+    job.label(decision=decision.reason, promoted=str(decision.promote).lower())
+    return comparison, decision
+
+
+def promote(
+    job: Job, comparison: Comparison, version: ModelVersion, decision: PromotionDecision, registry: Registry
+) -> None:
+    """Move the aliases, if the champion is still the one that the challenger was compared with."""
+    job.enter("promoting")
+    compared_with = comparison.champion_version and comparison.champion_version.version
+    with promotion_lock_sync(version.model_name):
+        registry.promote(
+            version.model_name,
+            version.version,
+            by=f"job {job.id}",
+            reason=decision.reason,
+            job_id=str(job.id),
+            expected_champion=compared_with,
+        )
+    job.label(version_before=compared_with, version_after=version.version)
+
+
+def _aware(as_of: datetime | None) -> datetime:
+    if as_of is None:
+        return datetime.now(UTC)
+    return as_of.replace(tzinfo=UTC) if as_of.tzinfo is None else as_of.astimezone(UTC)

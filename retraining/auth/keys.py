@@ -1,0 +1,105 @@
+"""The API keys in the database: made, listed, revoked, checked."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+
+from sqlmodel import col, select, update
+
+from retraining.auth.caller import Caller, Scope
+from retraining.auth.key import ApiKey, NewKey, key_id_of, new_key
+from retraining.errors import KeyNotFound, StoreUnavailable
+from retraining.store.database import Database
+
+logger = logging.getLogger(__name__)
+
+REMEMBERED_SECONDS = 2.0
+"""How long a key is trusted without looking again: the delay of a revocation made by another process."""
+REMEMBERED_KEYS = 1_000
+TOUCH_EVERY = timedelta(minutes=1)
+
+
+class KeyStore:
+    """API keys. Every method raises StoreUnavailable if the database does not answer."""
+
+    def __init__(self, database: Database, *, remembered_seconds: float = REMEMBERED_SECONDS) -> None:
+        self._database = database
+        self._remembered_seconds = remembered_seconds
+        self._remembered: dict[str, tuple[ApiKey, float]] = {}
+        self._touching: dict[str, asyncio.Task[None]] = {}
+
+    async def create(
+        self, *, name: str, scopes: Iterable[Scope | str], expires_at: datetime | None = None
+    ) -> NewKey:
+        """Make and keep a key. Raises ValueError as `new_key` does."""
+        new = new_key(name, scopes, expires_at)
+        async with self._database.write() as session:
+            session.add(new.key.model_copy())
+        return new
+
+    async def list(self) -> list[ApiKey]:
+        """All keys, revoked ones too, newest first."""
+        async with self._database.session() as session:
+            found = await session.exec(select(ApiKey).order_by(col(ApiKey.created_at).desc(), col(ApiKey.id)))
+            return list(found.all())
+
+    async def revoke(self, key_id: str) -> ApiKey:
+        """Revoke a key by its id, or by the key itself; again changes nothing. Raises KeyNotFound."""
+        key_id = key_id_of(key_id) or key_id.removeprefix("rt_")
+        async with self._database.write() as session:
+            key = await session.get(ApiKey, key_id)
+            if key is None:
+                raise KeyNotFound(key_id)
+            key.revoked_at = key.revoked_at or datetime.now(UTC)
+            session.add(key)
+        self._remembered.pop(key_id, None)
+        return key
+
+    async def authenticate(self, secret: str) -> Caller | None:
+        """Whom this secret stands for, or None if nobody: unknown, wrong, expired or revoked."""
+        key_id = key_id_of(secret)
+        key = await self._find(key_id) if key_id else None
+        now = datetime.now(UTC)
+        if key is None or not key.fits(secret) or not key.usable(now):
+            return None
+        self._touch_later(key, now)
+        return key.caller
+
+    async def settle(self) -> None:
+        """Wait until the last uses are written, or could not be."""
+        await asyncio.gather(*self._touching.values())
+
+    async def _find(self, key_id: str) -> ApiKey | None:
+        remembered, until = self._remembered.get(key_id, (None, 0.0))
+        if remembered is not None and time.monotonic() < until:
+            return remembered
+        async with self._database.session() as session:
+            key = await session.get(ApiKey, key_id)
+        if key is None:
+            self._remembered.pop(key_id, None)
+            return None
+        if len(self._remembered) >= REMEMBERED_KEYS:
+            self._remembered.clear()
+        self._remembered[key_id] = (key, time.monotonic() + self._remembered_seconds)
+        return key
+
+    def _touch_later(self, key: ApiKey, now: datetime) -> None:
+        # Beside the request, not in it: a locked database must neither fail nor delay who only reads.
+        recent = key.last_used_at is not None and now - key.last_used_at < TOUCH_EVERY
+        if recent or key.id in self._touching:
+            return
+        task = asyncio.create_task(self._touch(key, now))
+        self._touching[key.id] = task
+        task.add_done_callback(lambda _: self._touching.pop(key.id, None))
+
+    async def _touch(self, key: ApiKey, now: datetime) -> None:
+        try:
+            async with self._database.write() as session:
+                used = update(ApiKey).where(col(ApiKey.id) == key.id).values(last_used_at=now)
+                await session.exec(used)
+        except StoreUnavailable:
+            logger.info("last use of a key not written", extra={"key_id": key.id}, exc_info=True)
+            return
+        key.last_used_at = now

@@ -1,0 +1,87 @@
+"""What all commands share: where they print, the home, and the settings."""
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from retraining.errors import RetrainingError, StackNotRunning
+from retraining.stack.stack_file import read_stack_file
+
+if TYPE_CHECKING:
+    from retraining.settings import Settings
+
+HomeOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--home", help="Home of the stack (RETRAINING_HOME, .retraining unless given).", show_default=False
+    ),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print the answer as JSON, for scripts.")]
+PIPE_WIDTH = 500
+"""Columns when the output is not a terminal: nothing is cut or wrapped on its way to grep."""
+
+
+class Problem(RetrainingError):
+    """Something that the person at the shell can mend; the message says how."""
+
+
+def console() -> Console:
+    """Standard output: rich on a terminal, plain lines elsewhere."""
+    return Console(width=None if sys.stdout.isatty() else PIPE_WIDTH, highlight=False, markup=False)
+
+
+def print_json(answer: Any) -> None:
+    """Print an answer of the facade for a program to read."""
+    print(json.dumps(answer, indent=2, ensure_ascii=False))
+
+
+def plain_table(*columns: str) -> Table:
+    """A table without frames, which reads the same on a terminal and in a file."""
+    return Table(*columns, box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+
+
+def read_settings(home: Path | None) -> "Settings":
+    """The settings, for this home if one is given. Raises Problem naming what is wrong."""
+    from pydantic import ValidationError
+
+    from retraining.settings import Settings
+
+    try:
+        return Settings() if home is None else Settings(home=home)
+    except ValidationError as exc:
+        wrong = "; ".join(
+            f"RETRAINING_{'_'.join(map(str, error['loc'])).upper()}: {error['msg']}" for error in exc.errors()
+        )
+        raise Problem(f"the settings are wrong: {wrong}") from exc
+    except (ValueError, OSError) as exc:  # the home's config.toml
+        raise Problem(f"the home's config.toml cannot be read: {exc}") from exc
+
+
+def home_of(home: Path | None) -> Path:
+    """The home that was asked for, else the one of the environment, else `.retraining`."""
+    return (home or Path(os.environ.get("RETRAINING_HOME", ".retraining"))).absolute()
+
+
+def settings_of_stack(home: Path | None) -> "Settings":
+    """The settings, with the addresses of the stack that runs in the home.
+
+    Without an explicit home, addresses that are set win over the stack's.
+    """
+    settings = read_settings(home)
+    try:
+        where = read_stack_file(home_of(home)).addresses
+    except StackNotRunning:
+        return settings
+    prefect_set = settings.prefect_api_url or os.environ.get("PREFECT_API_URL")
+    mlflow_set = settings.mlflow_url or os.environ.get("MLFLOW_TRACKING_URI")
+    changes = {
+        "prefect_api_url": where.prefect_api_url if home or not prefect_set else settings.prefect_api_url,
+        "mlflow_url": where.mlflow_url if home or not mlflow_set else settings.mlflow_url,
+    }
+    return settings.model_copy(update=changes)

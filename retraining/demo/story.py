@@ -1,0 +1,214 @@
+"""What happens in the demo. Each act asserts what it shows."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+from rich.table import Table
+
+from retraining.cli.client import FacadeClient
+from retraining.demo.timeline import DemoFailed, Timeline
+from retraining.stack.home import Home
+from retraining.stack.stack_file import Addresses
+
+SUMMER_1997 = "1997-07-01T00:00:00Z"
+SPRING_1998 = "1998-04-01T00:00:00Z"
+BEFORE_ANY_LABEL = "1997-02-01T00:00:00Z"
+MAE_MUST_FALL_BY = 0.4
+ENDLESS_TREES = 20_000
+SERVE_SECONDS = 120
+SERVE = """
+import json, mlflow
+address = "models:/churn@champion"
+model = mlflow.sklearn.load_model(address)
+customers = mlflow.models.Model.load(address).load_input_example(address)
+print(json.dumps([round(float(row[1]), 3) for row in model.predict_proba(customers)]))
+"""
+"""What a team's own service does; it needs nothing but MLflow."""
+
+Event = dict[str, Any]
+Job = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Scores of champion and challenger on the same holdout."""
+
+    metric: str
+    before: float
+    after: float
+
+
+class Story:
+    """The demo's acts, on a stack that is ready."""
+
+    def __init__(self, facade: FacadeClient, where: Addresses, home: Home, timeline: Timeline) -> None:
+        self._facade = facade
+        self._where = where
+        self._home = home
+        self._timeline = timeline
+
+    def play(self) -> None:
+        """All acts. Raises DemoFailed at the first thing that does not happen."""
+        with self._timeline.drawing(), ThreadPoolExecutor(max_workers=4) as stage:
+
+            def together(*scenes: Callable[[], None]) -> None:
+                for scene in [stage.submit(scene) for scene in scenes]:
+                    scene.result()
+
+            self._timeline.act("Summer 1997: the first versions")
+            together(lambda: self._first("churn"), lambda: self._first("profitability"))
+            self._timeline.act(
+                "Spring 1998: retraining churn; profitability on shuffled labels, which learns nothing"
+            )
+            together(self._churn_improves, self._shuffled_is_refused)
+            self._timeline.act("Spring 1998: retraining profitability; churn on a month without labels")
+            together(self._profitability_improves, self._without_labels_fails)
+            self._timeline.act("A job that takes too long is cancelled; churn is served from the registry")
+            together(self._endless_is_cancelled, self._serve)
+        self._timeline.act("Who was champion when")
+        self._show_versions()
+
+    def _first(self, model_name: str) -> None:
+        job = self._run(model_name, SUMMER_1997)
+        expect(job, "completed", promoted=True)
+        check(job["model_version_after"] == "1", f"{model_name}'s first version is champion", job)
+        self._outcome(job)
+
+    def _churn_improves(self) -> None:
+        job = self._run("churn", SPRING_1998)
+        expect(job, "completed", promoted=True)
+        scores = comparison_of(job)
+        check(scores.after > scores.before, "churn's ROC AUC rises", job)
+        self._outcome(job)
+
+    def _shuffled_is_refused(self) -> None:
+        job = self._run("profitability", SPRING_1998, shuffle_labels=True)
+        expect(job, "completed", promoted=False)
+        check(job["model_version_after"] == "1", "the champion stays", job)
+        self._outcome(job, style="yellow")
+
+    def _profitability_improves(self) -> None:
+        job = self._run("profitability", SPRING_1998)
+        expect(job, "completed", promoted=True)
+        scores = comparison_of(job)
+        fall = 1 - scores.after / scores.before
+        check(fall >= MAE_MUST_FALL_BY, f"the error falls by {MAE_MUST_FALL_BY:.0%} at least", job)
+        self._outcome(job)
+        self._timeline.say(
+            "profitability",
+            f"mean error per customer on the same holdout: ${scores.before:.2f} before, "
+            f"${scores.after:.2f} after ({fall:.0%} less)",
+            style="green",
+        )
+
+    def _without_labels_fails(self) -> None:
+        job = self._run("churn", BEFORE_ANY_LABEL)
+        expect(job, "failed")
+        check(bool(job["error_message"]), "a failed job says why", job)
+        self._outcome(job, style="yellow")
+
+    def _endless_is_cancelled(self) -> None:
+        def cancel_once_training(event: Event) -> None:
+            if event["stage"] == "training" and event["progress"] and not asked:
+                asked.append(self._facade.cancel_job(event["job_id"]))
+                self._timeline.say("profitability", asked[0])
+
+        asked: list[str] = []
+        job = self._run("profitability", SPRING_1998, on_event=cancel_once_training, max_iter=ENDLESS_TREES)
+        expect(job, "cancelled")
+        champion = next(one for one in self._facade.models() if one["name"] == "profitability")["champion"]
+        check(champion["version"] != job["challenger_version"], "the champion stays", job)
+        self._outcome(job, style="yellow")
+
+    def _serve(self) -> None:
+        self._timeline.say("churn", 'mlflow.sklearn.load_model("models:/churn@champion")')
+        variables = dict(line.split("=", 1) for line in self._home.cli_env.read_text().splitlines())
+        served = subprocess.run(  # noqa: S603 - our own lines
+            [sys.executable, "-c", SERVE],
+            env={**os.environ, **variables},
+            capture_output=True,
+            text=True,
+            timeout=SERVE_SECONDS,
+            check=False,
+        )
+        if served.returncode:
+            raise DemoFailed(f"the champion cannot be served:\n{served.stderr[-2000:]}")
+        chances = json.loads(served.stdout.splitlines()[-1])
+        check(
+            bool(chances) and all(0 <= chance <= 1 for chance in chances), "probabilities come out", chances
+        )
+        shown = ", ".join(f"{chance:.0%}" for chance in chances)
+        self._timeline.say(
+            "churn", f"chance that each of {len(chances)} customers is lost: {shown}", style="green"
+        )
+
+    def _show_versions(self) -> None:
+        table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+        for title in ("MODEL", "VERSION", "NOW", "SCORE", "BECAME CHAMPION", "DECISION"):
+            table.add_column(title, no_wrap=title != "DECISION")
+        for model in sorted(self._facade.models(), key=lambda one: str(one["name"])):
+            metric = model["metric"]["name"]
+            versions = self._facade.versions(model["name"])
+            check(len(versions) >= 2, f"{model['name']} has versions", versions)
+            for version in reversed(versions):
+                crowned = ", ".join(one["at"][11:19] for one in reversed(version["promotions"]))
+                table.add_row(
+                    *(model["name"], version["version"], ", ".join(version["aliases"]) or "-"),
+                    *(f"{metric} {version['metrics'][metric]:.4g}", crowned or "never", version["decision"]),
+                )
+        self._timeline.table(table)
+
+    def _run(
+        self,
+        model_name: str,
+        as_of: str,
+        on_event: Callable[[Event], None] = lambda _: None,
+        **parameters: Any,
+    ) -> Job:
+        """Start a job through the REST API, and follow it to its end."""
+        started = self._facade.start_job(model_name, parameters, as_of)
+        what = "".join(f", {name} {value}" for name, value in parameters.items())
+        self._timeline.say(model_name, f"job as of {as_of[:10]}{what}: {started['links']['prefect']}")
+        for event in self._timeline.follow(model_name, self._facade.events(started["job_id"])):
+            on_event(event)
+        return self._facade.job(started["job_id"])
+
+    def _outcome(self, job: Job, style: str = "green") -> None:
+        why = job["error_message"] or job["decision"] or ""
+        self._timeline.say(job["model_name"], f"{outcome_of(job)}: {why}", style=style)
+
+
+def outcome_of(job: Job) -> str:
+    """How a job ended, in a word."""
+    if job["status"] == "completed":
+        return f"version {job['challenger_version']} {'promoted' if job['promoted'] else 'refused'}"
+    return str(job["status"])
+
+
+def comparison_of(job: Job) -> Comparison:
+    """The scores that the job's decision speaks of. Raises DemoFailed if it does not."""
+    found = re.match(r"(\w+) ([\d.,]+) .*?the champion's ([\d.,]+)", job["decision"] or "")
+    if found is None:
+        raise DemoFailed(f"the decision names no scores: {job['decision']!r}")
+    after, before = (float(score.replace(",", "")) for score in found.groups()[1:])
+    return Comparison(found[1], before, after)
+
+
+def expect(job: Job, status: str, *, promoted: bool | None = None) -> None:
+    """Raise DemoFailed unless the job ended so."""
+    wanted = status if promoted is None else f"{status}, {'' if promoted else 'not '}promoted"
+    check(job["status"] == status, f"{job['model_name']} ends as {wanted}", job)
+    check(promoted is None or job["promoted"] is promoted, f"{job['model_name']} ends as {wanted}", job)
+
+
+def check(happened: bool, what: str, seen: object) -> None:
+    """Raise DemoFailed unless it happened."""
+    if not happened:
+        raise DemoFailed(f"expected that {what}; seen: {json.dumps(seen, default=str)}")

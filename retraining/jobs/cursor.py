@@ -1,0 +1,47 @@
+"""The cursor of a page of jobs: where the next page begins, opaque to who carries it."""
+
+import base64
+import binascii
+import hashlib
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_CHECK = 4
+_LENGTH = 8 + 16 + _CHECK
+
+
+@dataclass(frozen=True)
+class Position:
+    """A place in the order of the pages: created_at, then id, both descending."""
+
+    created_at: datetime
+    job_id: UUID
+
+    def encode(self) -> str:
+        """The cursor's text, safe in a URL."""
+        microseconds = (self.created_at - _EPOCH) // timedelta(microseconds=1)
+        content = microseconds.to_bytes(8, "big", signed=True) + self.job_id.bytes
+        return base64.urlsafe_b64encode(content + _check(content)).rstrip(b"=").decode()
+
+    @classmethod
+    def decode(cls, cursor: str) -> "Position":
+        """Read a cursor back.
+
+        Raises:
+            ValueError: it was cut, changed or never came from a page.
+        """
+        try:
+            content = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
+        except (binascii.Error, ValueError):
+            content = b""
+        body, check = content[:-_CHECK], content[-_CHECK:]
+        if len(content) != _LENGTH or check != _check(body):
+            raise ValueError("the cursor is not one that a page gave; start again without it")
+        created_at = _EPOCH + timedelta(microseconds=int.from_bytes(body[:8], "big", signed=True))
+        return cls(created_at, UUID(bytes=body[8:]))
+
+
+def _check(content: bytes) -> bytes:
+    return hashlib.sha256(b"retraining cursor" + content).digest()[:_CHECK]

@@ -1,0 +1,254 @@
+"""Keeps the jobs table in step with Prefect: its event stream, and reconciliation for every gap."""
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence, Set
+from contextlib import asynccontextmanager, suppress
+from datetime import UTC, datetime, timedelta
+from typing import TypeVar
+from uuid import UUID
+
+from retraining.errors import JobAlreadyFinished, JobNotFound, Unavailable
+from retraining.jobs import repository
+from retraining.jobs.feed import JobFeed
+from retraining.jobs.ledger import JobLedger
+from retraining.orchestrator.values import JobRun, Orchestrator, RunEvent
+from retraining.settings import Settings
+from retraining.store.database import Database
+
+logger = logging.getLogger(__name__)
+
+BATCH = 200
+"""News that are written in one transaction, at most."""
+INBOX = 10_000
+"""Events kept while the database does not answer; what is dropped beyond, reconciliation finds."""
+SHORTEST_PAUSE, LONGEST_PAUSE = 0.1, 3.0
+CANCEL_CHECK_SECONDS = 1.0
+FINISHED_MARK = "finished runs"
+OVERLAP = timedelta(minutes=5)
+"""Read again before the mark: runs are dated by their own machine's clock, and reported after they ended."""
+PROGRESS_KEPT = timedelta(days=7)
+READERS = 8
+
+
+class JobSync:
+    """The background work of the facade. Several replicas may run it on one database.
+
+    Three things at once: following Prefect's events, comparing with Prefect at intervals and after every gap
+    in the events, and forcing cancels that take too long. Each goes on by itself when Prefect or the database
+    is back.
+    """
+
+    def __init__(
+        self, database: Database, orchestrator: Orchestrator, settings: Settings, feed: JobFeed | None = None
+    ) -> None:
+        self._database = database
+        self._orchestrator = orchestrator
+        self._settings = settings
+        self._ledger = JobLedger(database, feed or JobFeed(database))
+        self._inbox: list[RunEvent] = []
+        self._arrived = asyncio.Event()
+        self._gap = asyncio.Event()
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Follow Prefect while the block runs; neither it nor the database need be there at the start."""
+        self._gap.set()
+        tasks = [
+            asyncio.create_task(_forever(work), name=f"jobs: {work.__name__}")
+            for work in (self._listen, self._write, self._close_gaps, self._force_cancels)
+        ]
+        try:
+            yield
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def reconcile(self) -> None:
+        """Compare the table with Prefect once: what waits or runs there or here, and what ended lately.
+
+        Raises:
+            OrchestratorUnavailable, StoreUnavailable: nothing is lost, the next time does the rest.
+        """
+        async with self._database.session() as session:
+            # Read before Prefect is: a job made meanwhile is not missed there.
+            ours = await repository.unfinished_ids(session)
+            mark = await repository.read_mark(session, FINISHED_MARK)
+        active = await self._orchestrator.active_runs()
+        for some in _batches(active):
+            await self._record(some)
+        finished, newest = await self._record_finished(None if mark is None else mark - OVERLAP)
+        await self._look_for(ours - {run.id for run in active} - finished)
+        now = datetime.now(UTC)
+        async with self._database.write() as session:
+            if newest is not None:
+                # A clock that is ahead must not carry the mark over what is still to come.
+                await repository.move_mark(session, FINISHED_MARK, min(newest, now))
+            await repository.forget_progress(session, before=now - PROGRESS_KEPT)
+
+    async def _listen(self) -> None:
+        """Take events until the stream is cut."""
+        async with self._orchestrator.events() as events:
+            self._gap.set()
+            async for event in events:
+                if len(self._inbox) < INBOX:
+                    self._inbox.append(event)
+                else:
+                    self._gap.set()
+                self._arrived.set()
+
+    async def _write(self) -> None:
+        """Write what arrived, many events in one transaction, until nothing is left."""
+        if not self._inbox:
+            await self._arrived.wait()
+        self._arrived.clear()
+        while self._inbox:
+            events = self._inbox[:BATCH]
+            await self._follow(events)
+            del self._inbox[: len(events)]
+
+    async def _follow(self, events: Sequence[RunEvent]) -> None:
+        progress = [event for event in events if event.kind == "progress"]
+        unknown = await self._record([event.run for event in events if event.run is not None], progress)
+        if unknown:
+            # Their beginning was missed.
+            known = await self._read(unknown)
+            await self._record(known, [event for event in progress if event.run_id in unknown])
+        await self._look_for(
+            {event.run_id for event in events if event.kind == "state" and event.run is None}
+        )
+
+    async def _close_gaps(self) -> None:
+        """Reconcile when it is time, or at once if events may have been missed."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._settings.reconcile_seconds):
+                await self._gap.wait()
+        self._gap.clear()
+        try:
+            await self.reconcile()
+        except Exception:
+            self._gap.set()
+            raise
+
+    async def _force_cancels(self) -> None:
+        """Stop the jobs that were asked to and did not within the grace."""
+        await asyncio.sleep(CANCEL_CHECK_SECONDS)
+        grace = timedelta(seconds=self._settings.cancel_grace_seconds)
+        async with self._database.session() as session:
+            overdue = await repository.overdue_cancels(session, asked_before=datetime.now(UTC) - grace)
+        for job_id in overdue:
+            await self._force_cancel(job_id)
+
+    async def _force_cancel(self, job_id: UUID) -> None:
+        run = await self._orchestrator.read_run(job_id)
+        try:
+            if run is not None and not run.status.final:
+                if run.cancelling:
+                    reason = f"it did not stop within {self._settings.cancel_grace_seconds:g} s"
+                    logger.warning("cancel forced", extra={"job_id": str(job_id)})
+                    run = await self._orchestrator.force_cancelled(job_id, reason)
+                else:
+                    # Whoever asked died before Prefect heard of it.
+                    run = await self._orchestrator.cancel_run(job_id)
+                    await self._ledger.restart_grace(job_id)
+        except (JobNotFound, JobAlreadyFinished):
+            run = await self._orchestrator.read_run(job_id)
+        if run is None:
+            await self._ledger.follow_deletion([job_id])
+        else:
+            await self._record([run])
+
+    async def _record_finished(self, since: datetime | None) -> tuple[set[UUID], datetime | None]:
+        """Record what ended since then; returns the ids, and when the latest of them ended."""
+        seen: set[UUID] = set()
+        newest = since
+        some: list[JobRun] = []
+        async for run in self._orchestrator.finished_runs(since):
+            seen.add(run.id)
+            if run.completed_at is not None:
+                newest = max(newest or run.completed_at, run.completed_at)
+            some.append(run)
+            if len(some) == BATCH:
+                await self._record_new(some)
+                some = []
+        await self._record_new(some)
+        return seen, newest
+
+    async def _record_new(self, runs: Sequence[JobRun]) -> None:
+        """Record finished runs, most of which were recorded before: find those without writing."""
+        if not runs:
+            return
+        async with self._database.session() as session:
+            done = await repository.finished_among(session, [run.id for run in runs])
+        await self._record([run for run in runs if run.id not in done])
+
+    async def _look_for(self, job_ids: Set[UUID]) -> None:
+        """Ask Prefect for each of these; the jobs whose runs it does not have any more end."""
+        for some in _batches(sorted(job_ids)):
+            found = await self._read(some)
+            await self._record(found)
+            gone = set(some) - {run.id for run in found}
+            if gone:
+                await self._ledger.follow_deletion(gone)
+
+    async def _read(self, run_ids: Iterable[UUID]) -> list[JobRun]:
+        """The runs that Prefect has of these."""
+        found = []
+        for some in _batches(sorted(run_ids), READERS):
+            found += await asyncio.gather(*map(self._orchestrator.read_run, some))
+        return [run for run in found if run is not None]
+
+    async def _record(self, runs: Sequence[JobRun], progress: Sequence[RunEvent] = ()) -> set[UUID]:
+        """Write news in one transaction; returns the runs whose progress belongs to no known job.
+
+        News that cannot be written for a reason of their own must not keep the others from being written.
+        """
+        try:
+            return await self._ledger.follow(runs, progress)
+        except Unavailable:
+            raise
+        except Exception:
+            logger.exception("news of jobs not written together, trying one by one")
+        for run in runs:
+            await self._record_one(run.id, [run], [])
+        for step in progress:
+            await self._record_one(step.run_id, [], [step])
+        return set()
+
+    async def _record_one(self, job_id: UUID, runs: Sequence[JobRun], progress: Sequence[RunEvent]) -> None:
+        try:
+            await self._ledger.follow(runs, progress)
+        except Unavailable:
+            raise
+        except Exception:
+            logger.exception("news of a job cannot be written", extra={"job_id": str(job_id)})
+
+
+async def _forever(work: Callable[[], Awaitable[None]]) -> None:
+    """Do the work again and again; after a failure with a pause, longer each time."""
+    pause = SHORTEST_PAUSE
+    while True:
+        started = time.monotonic()
+        try:
+            await work()
+        except Unavailable as exc:
+            logger.warning("jobs are not followed for the moment: %s", exc)
+        except Exception:
+            logger.exception("following jobs failed, going on")
+        else:
+            pause = SHORTEST_PAUSE
+            continue
+        if time.monotonic() - started > LONGEST_PAUSE:
+            pause = SHORTEST_PAUSE
+        await asyncio.sleep(pause)
+        pause = min(pause * 2, LONGEST_PAUSE)
+
+
+T = TypeVar("T")
+
+
+def _batches(items: Sequence[T], size: int = BATCH) -> Iterator[Sequence[T]]:
+    for start in range(0, len(items), size):
+        yield items[start : start + size]

@@ -1,0 +1,45 @@
+"""A job's own side of its cancellation."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from uuid import UUID
+
+import httpx
+from prefect.client.orchestration import get_client
+from prefect.exceptions import PrefectException, TerminationSignal
+from prefect.states import Cancelled
+
+
+@contextmanager
+def prompt_cancellation(run_id: UUID) -> Iterator[None]:
+    """Report the run as cancelled as soon as the cancellation reaches its process.
+
+    The worker sends SIGTERM at once, but looks after the process only every three seconds and starts an
+    interpreter for cancellation hooks before it sets the state: five to eight seconds in which people wait
+    for what has happened already. For use around the body of a flow, in the main thread of its process.
+    """
+    try:
+        yield
+    except TerminationSignal:
+        # The signal also comes when the worker itself is stopped; that is for Prefect to report.
+        if was_cancelled(run_id):
+            try:
+                with get_client(sync_client=True) as client:
+                    client.set_flow_run_state(run_id, Cancelled(message="cancelled on request"))
+            except (httpx.HTTPError, PrefectException):
+                pass  # the worker reports it, later
+        raise
+
+
+def was_cancelled(run_id: UUID) -> bool:
+    """Whether the run is cancelled or to be cancelled; False if the server does not answer.
+
+    A process may outlive its run: a cancellation that was forced because no worker answered leaves it going.
+    Ask before anything that cannot be undone.
+    """
+    try:
+        with get_client(sync_client=True) as client:
+            state = client.read_flow_run(run_id).state
+    except (httpx.HTTPError, PrefectException):
+        return False
+    return state is not None and (state.is_cancelling() or state.is_cancelled())

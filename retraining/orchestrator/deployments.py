@@ -1,0 +1,122 @@
+"""The deployments `retrain/<model>`, the same that `prefect deploy --all` makes from prefect.yaml."""
+
+import asyncio
+from collections.abc import Iterable
+from contextlib import suppress
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+from prefect.client.schemas.actions import DeploymentUpdate, WorkPoolCreate
+from prefect.client.schemas.objects import ConcurrencyLimitStrategy, ConcurrencyOptions
+from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
+from prefect.flows import Flow, load_flow_from_entrypoint
+from prefect.utilities.callables import parameter_schema
+
+from retraining.orchestrator.connection import PrefectConnection
+from retraining.orchestrator.labels import FLOW_NAME
+from retraining.orchestrator.values import Deployed
+
+if TYPE_CHECKING:
+    from prefect.client.orchestration import PrefectClient
+    from prefect.client.schemas.responses import DeploymentResponse
+
+    from retraining.catalog.spec import ModelSpec
+
+ENTRYPOINT = "flows.retrain.retrain"
+"""The name of a module, not of a file: a worker imports it wherever the package is installed."""
+
+
+async def deploy(
+    connection: PrefectConnection, specs: "Iterable[ModelSpec]", *, work_pool: str
+) -> list[Deployed]:
+    """Make or renew the deployment of each model, and the work pool if it is missing.
+
+    What people add in Prefect stays: schedules, job variables, a pause, changes of the pool. A deployment
+    that is as it should be is not touched, so that its planned runs stay too. None is ever deleted.
+
+    Raises:
+        OrchestratorUnavailable: the server does not answer; calling again goes on where this call stopped.
+        OrchestratorRefused: the server does not accept a deployment, with its reason.
+    """
+    # Importing the flow imports what training needs: seconds, which the event loop can use.
+    flow: Flow[..., Any] = await asyncio.to_thread(
+        load_flow_from_entrypoint, ENTRYPOINT, use_placeholder_flow=False
+    )
+    await connection.ask(f"make work pool {work_pool}", lambda client: _ensure_work_pool(client, work_pool))
+    return [await _deploy_one(connection, flow, spec, work_pool) for spec in specs]
+
+
+async def _ensure_work_pool(client: "PrefectClient", name: str) -> None:
+    from prefect.workers.process import ProcessWorker
+
+    try:
+        await client.read_work_pool(name)
+    except ObjectNotFound:
+        pool = WorkPoolCreate(
+            name=name,
+            type=ProcessWorker.type,
+            base_job_template=ProcessWorker.get_default_base_job_template(),
+            description="Runs retraining jobs, each in a process of its own.",
+        )
+        with suppress(ObjectAlreadyExists):  # a worker that has just started makes it as well
+            await client.create_work_pool(pool)
+
+
+async def _deploy_one(
+    connection: PrefectConnection, flow: Flow[..., Any], spec: "ModelSpec", work_pool: str
+) -> Deployed:
+    name = f"{FLOW_NAME}/{spec.name}"
+    wanted = _wanted(flow, spec, work_pool)
+
+    async def apply(client: "PrefectClient") -> Deployed:
+        try:
+            found = await client.read_deployment_by_name(name)
+        except ObjectNotFound:
+            flow_id = await client.create_flow_from_name(flow.name)
+            await client.create_deployment(flow_id, spec.name, **wanted)
+            return Deployed(name, "created")
+        is_now = _as_it_is(found)
+        changed = {key: value for key, value in wanted.items() if is_now[key] != value}
+        if not changed:
+            return Deployed(name, "unchanged")
+        # Creating it again would update it too, and delete the schedules that people gave it.
+        await client.update_deployment(found.id, DeploymentUpdate(**changed))
+        return Deployed(name, "updated")
+
+    return await connection.ask(f"deploy {name}", apply)
+
+
+def _wanted(flow: Flow[..., Any], spec: "ModelSpec", work_pool: str) -> dict[str, Any]:
+    return {
+        "entrypoint": ENTRYPOINT,
+        "path": None,
+        "pull_steps": [],
+        "parameters": {"model_name": spec.name},
+        "parameter_openapi_schema": parameter_schema(flow).model_dump(exclude_unset=True),
+        "enforce_parameter_schema": True,
+        "description": spec.description or flow.description,
+        "version": version("retraining"),
+        "tags": ["retraining", f"model:{spec.name}"],
+        "work_pool_name": work_pool,
+        # Two jobs of one model would compare with the same champion; the second waits for its turn.
+        "concurrency_limit": 1,
+        "concurrency_options": ConcurrencyOptions(collision_strategy=ConcurrencyLimitStrategy.ENQUEUE),
+    }
+
+
+def _as_it_is(found: "DeploymentResponse") -> dict[str, Any]:
+    limit = found.global_concurrency_limit
+    return {
+        "entrypoint": found.entrypoint,
+        "path": found.path,
+        "pull_steps": found.pull_steps or [],
+        "parameters": found.parameters,
+        "parameter_openapi_schema": found.parameter_openapi_schema,
+        "enforce_parameter_schema": found.enforce_parameter_schema,
+        "description": found.description,
+        "version": found.version,
+        "tags": found.tags,
+        "work_pool_name": found.work_pool_name,
+        "concurrency_limit": limit.limit if limit else None,
+        "concurrency_options": found.concurrency_options,
+    }

@@ -1,0 +1,299 @@
+"""The door to Prefect: jobs as flow runs of `retrain/<model>`."""
+
+import logging
+from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import AbstractAsyncContextManager
+from datetime import UTC, datetime
+from functools import partial
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+from uuid import UUID
+
+import httpx
+from prefect.client.schemas.filters import (
+    FlowFilter,
+    FlowFilterName,
+    FlowRunFilter,
+    FlowRunFilterDeploymentId,
+    FlowRunFilterEndTime,
+    FlowRunFilterExpectedStartTime,
+    FlowRunFilterId,
+    FlowRunFilterState,
+    FlowRunFilterStateType,
+    LogFilter,
+    LogFilterFlowRunId,
+)
+from prefect.client.schemas.objects import StateType
+from prefect.client.schemas.sorting import FlowRunSort, LogSort
+from prefect.exceptions import ObjectNotFound
+from prefect.states import Cancelled, Cancelling
+
+from retraining.errors import JobAlreadyFinished, JobNotFound, NotDeployed
+from retraining.jobs.status import RetrainingStatus
+from retraining.orchestrator.connection import REQUEST_SECONDS, PrefectConnection
+from retraining.orchestrator.events import run_events
+from retraining.orchestrator.labels import FLOW_NAME, LABEL_PREFIX
+from retraining.orchestrator.promotion_lock import promotion_lock
+from retraining.orchestrator.states import job_run
+from retraining.orchestrator.values import Deployed, JobRun, LogLine, RunEvent, RunRequest
+
+if TYPE_CHECKING:
+    from prefect.client.orchestration import PrefectClient
+    from prefect.client.schemas import OrchestrationResult
+    from prefect.client.schemas.objects import FlowRun, State
+
+    from retraining.catalog.spec import ModelSpec
+
+PAGE = 200
+"""The most rows that Prefect's API gives in one answer."""
+PING_SECONDS = 2.0
+UNDER_WAY = [StateType.PENDING, StateType.RUNNING, StateType.PAUSED, StateType.CANCELLING]
+FINISHED = [StateType.COMPLETED, StateType.FAILED, StateType.CRASHED, StateType.CANCELLED]
+
+
+class PrefectOrchestrator:
+    """The `Orchestrator` on a Prefect server. Enter it once; it then serves all callers of one event loop."""
+
+    def __init__(
+        self,
+        api_url: str,
+        auth_string: str | None = None,
+        ui_url: str | None = None,
+        *,
+        request_seconds: float = REQUEST_SECONDS,
+    ) -> None:
+        """`auth_string` is user:password; None takes Prefect's own setting PREFECT_API_AUTH_STRING."""
+        self._connection = PrefectConnection(api_url, auth_string, request_seconds)
+        self._ui_url = (ui_url or api_url.rstrip("/").removesuffix("/api")).rstrip("/")
+        self._deployment_ids: dict[str, UUID] = {}
+        self._flow_names: dict[UUID, str] = {}
+
+    async def __aenter__(self) -> Self:
+        await self._connection.__aenter__()
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self._connection.__aexit__(exc_type, exc, traceback)
+
+    async def create_run(self, request: RunRequest) -> JobRun:
+        """See `Orchestrator.create_run`. One request to the server, after the first for a model."""
+        name = f"{FLOW_NAME}/{request.model_name}"
+        flow_run = await self._connection.ask(
+            f"create a run of {name}", lambda client: self._create(client, name, request)
+        )
+        run = job_run(flow_run, datetime.now(UTC))
+        if run is None:
+            raise RuntimeError(f"Prefect created {flow_run.id} without the parameters it was given")
+        return run
+
+    async def read_run(self, run_id: UUID) -> JobRun | None:
+        """See `Orchestrator.read_run`."""
+        try:
+            flow_run = await self._connection.ask(
+                f"read flow run {run_id}", lambda client: client.read_flow_run(run_id)
+            )
+            flow_name = await self._flow_name(flow_run.flow_id)
+        except ObjectNotFound:
+            return None
+        return job_run(flow_run, datetime.now(UTC)) if flow_name == FLOW_NAME else None
+
+    async def active_runs(self) -> list[JobRun]:
+        """See `Orchestrator.active_runs`. Oldest first."""
+        # A schedule keeps up to a hundred runs planned ahead: only those of them that are due are asked for.
+        waiting = self._runs(_in_state([StateType.SCHEDULED]), before=datetime.now(UTC))
+        under_way = self._runs(_in_state(UNDER_WAY))
+        # A run that moves from one query's states to the other's between the two is found by the second.
+        found = [run async for run in waiting] + [run async for run in under_way]
+        runs = {run.id: run for run in found if run.due and not run.status.final}
+        return sorted(runs.values(), key=lambda run: run.created_at)
+
+    async def finished_runs(self, since: datetime | None) -> AsyncIterator[JobRun]:
+        """See `Orchestrator.finished_runs`. In the order in which they were due."""
+        ended = _in_state(FINISHED)
+        if since is not None:
+            ended["end_time"] = FlowRunFilterEndTime(after_=since)
+        async for run in self._runs(ended):
+            yield run
+
+    async def cancel_run(self, run_id: UUID) -> JobRun:
+        """See `Orchestrator.cancel_run`. A run that is cancelled, or being cancelled, stays as it is."""
+        run = await self._existing(run_id)
+        if run.status is RetrainingStatus.CANCELLED or run.cancelling:
+            return run
+        if run.status.final:
+            raise JobAlreadyFinished(run_id, run.status)
+        # Prefect itself makes this Cancelled for a run that has no process yet.
+        await self._set_state(f"cancel flow run {run_id}", run_id, Cancelling())
+        run = await self._existing(run_id)
+        if run.status.final and run.status is not RetrainingStatus.CANCELLED:
+            raise JobAlreadyFinished(run_id, run.status)
+        return run
+
+    async def force_cancelled(self, run_id: UUID, reason: str) -> JobRun:
+        """See `Orchestrator.force_cancelled`. A run that reached a final status meanwhile keeps it."""
+        run = await self._existing(run_id)
+        if run.status.final:
+            return run
+        doing = f"force flow run {run_id} to be cancelled"
+        answer = await self._set_state(doing, run_id, Cancelled(message=reason))
+        if answer is None or not answer.is_final():
+            await self._set_state(doing, run_id, Cancelled(message=reason), force=True)
+        return await self._existing(run_id)
+
+    async def logs(self, run_id: UUID, *, limit: int, offset: int) -> list[LogLine]:
+        """See `Orchestrator.logs`. Empty for an unknown run."""
+        lines: list[LogLine] = []
+        while len(lines) < limit:
+            wanted = min(PAGE, limit - len(lines))
+            page = await self._log_page(run_id, wanted, offset + len(lines))
+            lines += page
+            if len(page) < wanted:
+                break
+        return lines
+
+    def events(self) -> AbstractAsyncContextManager[AsyncIterator[RunEvent]]:
+        """See `Orchestrator.events`."""
+        return run_events(self._connection)
+
+    def promotion_lock(self, model_name: str) -> AbstractAsyncContextManager[None]:
+        """See `Orchestrator.promotion_lock`; raises PromotionLockBusy after 30 s."""
+        return promotion_lock(self._connection, model_name)
+
+    async def deploy(self, specs: "Iterable[ModelSpec]", *, work_pool: str) -> list[Deployed]:
+        """Make or renew the models' deployments; see `retraining.orchestrator.deployments.deploy`."""
+        from retraining.orchestrator.deployments import deploy
+
+        return await deploy(self._connection, specs, work_pool=work_pool)
+
+    def run_url(self, run_id: UUID) -> str:
+        """See `Orchestrator.run_url`."""
+        return f"{self._ui_url}/runs/flow-run/{run_id}"
+
+    async def ping(self) -> None:
+        """See `Orchestrator.ping`. Prefect's own database must answer as well."""
+        await self._connection.ask("answer", lambda client: client.request("GET", "/ready"), PING_SECONDS)
+
+    async def _existing(self, run_id: UUID) -> JobRun:
+        run = await self.read_run(run_id)
+        if run is None:
+            raise JobNotFound(run_id)
+        return run
+
+    async def _create(self, client: "PrefectClient", name: str, request: RunRequest) -> "FlowRun":
+        known = self._deployment_ids.get(name)
+        if known is not None and (flow_run := await _create_run(client, known, request)) is not None:
+            return flow_run
+        # Never asked for, or deleted and deployed anew since.
+        try:
+            found = (await client.read_deployment_by_name(name)).id
+        except ObjectNotFound as exc:
+            raise NotDeployed(name) from exc
+        flow_run = await _create_run(client, found, request)
+        if flow_run is None:
+            raise NotDeployed(name)
+        self._deployment_ids[name] = found
+        return flow_run
+
+    async def _set_state(
+        self, doing: str, run_id: UUID, state: "State[Any]", *, force: bool = False
+    ) -> "State[Any] | None":
+        """Propose a state; the state that the run is in afterwards, as far as the answer says."""
+        answer: OrchestrationResult[Any] = await self._connection.ask(
+            doing, lambda client: client.set_flow_run_state(run_id, state, force=force)
+        )
+        return answer.state
+
+    async def _log_page(self, run_id: UUID, limit: int, offset: int) -> list[LogLine]:
+        of_run = LogFilter(flow_run_id=LogFilterFlowRunId(any_=[run_id]))
+        entries = await self._connection.ask(
+            f"read the log of flow run {run_id}",
+            lambda client: client.read_logs(of_run, limit, offset, LogSort.TIMESTAMP_ASC),
+        )
+        return [
+            LogLine(entry.timestamp, logging.getLevelName(entry.level), entry.name, entry.message)
+            for entry in entries
+        ]
+
+    async def _flow_name(self, flow_id: UUID) -> str:
+        """The name of a flow: it never changes, and there are few."""
+        if flow_id not in self._flow_names:
+            flow = await self._connection.ask(
+                f"read flow {flow_id}", lambda client: client.read_flow(flow_id)
+            )
+            self._flow_names[flow_id] = flow.name
+        return self._flow_names[flow_id]
+
+    async def _runs(self, wanted: Mapping[str, Any], before: datetime | None = None) -> AsyncIterator[JobRun]:
+        """All runs of the flow `retrain` that fit the filter, in the order in which they were due.
+
+        Pages go on from the due time of the last run, not from a row number: runs that leave the filter
+        meanwhile move nothing, so that none is missed and none comes twice.
+        """
+        after: datetime | None = None
+        seen: set[UUID] = set()
+        while True:
+            fitting = FlowRunFilter(
+                **wanted,
+                deployment_id=FlowRunFilterDeploymentId(is_null_=False),
+                expected_start_time=FlowRunFilterExpectedStartTime(after_=after, before_=before),
+                id=FlowRunFilterId(not_any_=sorted(seen)) if seen else None,
+            )
+            page = await self._connection.ask("list flow runs", partial(_page, fitting=fitting))
+            now = datetime.now(UTC)
+            for flow_run in page:
+                run = job_run(flow_run, now)
+                if run is not None:
+                    yield run
+            if len(page) < PAGE:
+                return
+            last = page[-1].expected_start_time
+            seen = {flow_run.id for flow_run in page if flow_run.expected_start_time == last} | (
+                seen if last == after else set()
+            )
+            after = last
+
+
+def _in_state(states: list[StateType]) -> dict[str, Any]:
+    return {"state": FlowRunFilterState(type=FlowRunFilterStateType(any_=states))}
+
+
+async def _page(client: "PrefectClient", fitting: FlowRunFilter) -> "list[FlowRun]":
+    return await client.read_flow_runs(
+        flow_filter=FlowFilter(name=FlowFilterName(any_=[FLOW_NAME])),
+        flow_run_filter=fitting,
+        sort=FlowRunSort.EXPECTED_START_TIME_ASC,
+        limit=PAGE,
+    )
+
+
+async def _create_run(client: "PrefectClient", deployment_id: UUID, request: RunRequest) -> "FlowRun | None":
+    """The run, made now or before with the same key; None if the deployment is gone."""
+    as_of = request.as_of.isoformat() if request.as_of else None
+    try:
+        return await client.create_flow_run_from_deployment(
+            deployment_id,
+            parameters={
+                "model_name": request.model_name,
+                "parameters": dict(request.parameters),
+                "as_of": as_of,
+            },
+            name=_run_name(request),
+            idempotency_key=request.idempotency_key,
+            labels={f"{LABEL_PREFIX}{name}": value for name, value in request.labels.items()},
+        )
+    except httpx.HTTPStatusError as exc:
+        if exc.response.status_code == httpx.codes.NOT_FOUND:
+            return None
+        raise
+
+
+def _run_name(request: RunRequest) -> str:
+    """What people read in the Prefect UI: the model, its data's time, and who asked."""
+    as_of = f" as of {request.as_of:%Y-%m-%d}" if request.as_of else ""
+    by = f" for {request.labels['triggered_by']}" if "triggered_by" in request.labels else ""
+    return f"{request.model_name}{as_of}{by}"

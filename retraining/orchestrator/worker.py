@@ -1,0 +1,21 @@
+"""How a worker is started: a Prefect process worker that takes up a waiting job within a second or two."""
+
+import sys
+
+
+def worker_command(work_pool: str, name: str) -> list[str]:
+    """The command line of a worker; it runs until it gets SIGTERM, and its jobs get SIGTERM with it."""
+    return [
+        *(sys.executable, "-m", "prefect", "worker", "start"),
+        *("--pool", work_pool, "--type", "process", "--name", name),
+    ]
+
+
+def worker_environment() -> dict[str, str]:
+    """What the command needs in its environment, beside PREFECT_API_URL and credentials."""
+    return {
+        # The default of 10 is most of the time that passes between a request and its job's first line. One
+        # small query a second for each worker is nothing to the server.
+        "PREFECT_WORKER_QUERY_SECONDS": "1",
+        "DO_NOT_TRACK": "1",
+    }

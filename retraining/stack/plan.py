@@ -1,0 +1,188 @@
+"""What a stack consists of: its servers, where they listen, and what they are told."""
+
+import os
+import sys
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import httpx
+
+from retraining.orchestrator.server import server_environment
+from retraining.orchestrator.worker import worker_command, worker_environment
+from retraining.settings import Settings
+from retraining.stack.component import Component, Health, answers
+from retraining.stack.home import Home
+from retraining.stack.processes import COMPONENT, STACK
+from retraining.stack.stack_file import Addresses
+
+QUIET = {
+    "DO_NOT_TRACK": "1",
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+}
+"""No component reports home."""
+NOT_INHERITED = frozenset(
+    {
+        # A person's own Prefect profile and MLflow server are not this stack's.
+        *("PREFECT_PROFILE", "PREFECT_PROFILES_PATH", "PREFECT_API_KEY", "PREFECT_UI_API_URL"),
+        *("MLFLOW_REGISTRY_URI", "MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID", "MLFLOW_EXPERIMENT_NAME"),
+        *(STACK, COMPONENT),
+    }
+)
+
+
+@dataclass(frozen=True)
+class Ports:
+    """Where the servers listen."""
+
+    api: int
+    prefect: int
+    mlflow: int
+
+
+def addresses(host: str, ports: Ports) -> Addresses:
+    """Where clients on this machine reach the servers."""
+    reached = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, host)  # noqa: S104 - what people pass to --host
+    if ":" in reached and not reached.startswith("["):
+        reached = f"[{reached}]"
+    return Addresses(
+        api_url=f"http://{reached}:{ports.api}",
+        prefect_api_url=f"http://{reached}:{ports.prefect}/api",
+        prefect_ui_url=f"http://{reached}:{ports.prefect}",
+        mlflow_url=f"http://{reached}:{ports.mlflow}",
+    )
+
+
+def client_environment(home: Home, where: Addresses) -> dict[str, str]:
+    """What the `prefect`, `mlflow` and `retraining` commands need to talk to the stack."""
+    return {
+        "RETRAINING_HOME": str(home.path),
+        "RETRAINING_API_URL": where.api_url,
+        "PREFECT_API_URL": where.prefect_api_url,
+        "MLFLOW_TRACKING_URI": where.mlflow_url,
+        **({"PREFECT_API_AUTH_STRING": secret} if (secret := prefect_secret()) else {}),
+        **QUIET,
+    }
+
+
+def prefect_secret() -> str | None:
+    """User and password of a Prefect server that was closed with PREFECT_SERVER_API_AUTH_STRING."""
+    return os.environ.get("PREFECT_SERVER_API_AUTH_STRING") or os.environ.get("PREFECT_API_AUTH_STRING")
+
+
+def stack_environment(home: Home, where: Addresses) -> dict[str, str]:
+    """The environment of every component: this process's own, without what points elsewhere."""
+    kept = {name: value for name, value in os.environ.items() if name not in NOT_INHERITED}
+    direct = ",".join(filter(None, (kept.get("NO_PROXY"), kept.get("no_proxy"), "127.0.0.1,localhost,::1")))
+    return {
+        **kept,
+        **client_environment(home, where),
+        "RETRAINING_PREFECT_API_URL": where.prefect_api_url,
+        "RETRAINING_MLFLOW_URL": where.mlflow_url,
+        "PREFECT_HOME": str(home.path / "prefect"),
+        "PREFECT_SERVER_EPHEMERAL_ENABLED": "false",
+        # Models that live where the stack is started are found, as uvicorn or celery find theirs.
+        "PYTHONPATH": os.pathsep.join(filter(None, (kept.get("PYTHONPATH"), str(Path.cwd())))),
+        "PYTHONUNBUFFERED": "1",
+        "NO_PROXY": direct,
+        "no_proxy": direct,
+    }
+
+
+def components(host: str, ports: Ports, home: Home, where: Addresses, workers: int) -> list[Component]:
+    """Everything that runs, each with what it has to wait for."""
+    return [
+        _prefect(host, ports.prefect, home, where),
+        _mlflow(host, ports.mlflow, home, where),
+        # The key before the facade: it makes the database's schema too, which is done once then.
+        Component("keys", _python("retraining.stack.first_key")),
+        _api(host, ports.api, where),
+        # Started at once: while Prefect comes up, its imports are done.
+        Component("deploy", _python("retraining.cli", "deploy", "--wait", "120", "--skip-broken")),
+        *(_worker(name, home, where) for name in worker_names(workers)),
+    ]
+
+
+def worker_names(workers: int) -> list[str]:
+    """The names of that many workers."""
+    return [f"worker-{number}" for number in range(1, workers + 1)]
+
+
+def _prefect(host: str, port: int, home: Home, where: Addresses) -> Component:
+    database = f"sqlite+aiosqlite:///{home.path / 'prefect' / 'prefect.db'}"
+    given = {
+        "PREFECT_SERVER_DATABASE_CONNECTION_URL",
+        "PREFECT_API_DATABASE_CONNECTION_URL",
+    } & os.environ.keys()
+    own_database = {} if given else {"PREFECT_SERVER_DATABASE_CONNECTION_URL": database}
+    return Component(
+        "prefect",
+        _python("prefect", "server", "start", "--host", host, "--port", str(port)),
+        environment={**server_environment(), **own_database},
+        health=answers(f"{where.prefect_api_url}/health"),
+    )
+
+
+def _mlflow(host: str, port: int, home: Home, where: Addresses) -> Component:
+    database = os.environ.get("MLFLOW_BACKEND_STORE_URI") or f"sqlite:///{home.path / 'mlflow' / 'mlflow.db'}"
+    artifacts = os.environ.get("MLFLOW_ARTIFACTS_DESTINATION") or str(home.path / "mlflow" / "artifacts")
+    return Component(
+        "mlflow",
+        _python(
+            *("mlflow", "server", "--host", host, "--port", str(port), "--workers", "1"),
+            *("--backend-store-uri", database, "--artifacts-destination", artifacts),
+        ),
+        # Its job execution is for evaluating language models: eight more processes that nobody here needs.
+        environment={"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
+        health=answers(f"{where.mlflow_url}/health"),
+    )
+
+
+def _api(host: str, port: int, where: Addresses) -> Component:
+    return Component(
+        "api",
+        _python(
+            *("uvicorn", "--factory", "api.app:create_app", "--host", host, "--port", str(port)),
+            # Followers of live events would keep it open for ever.
+            *("--timeout-graceful-shutdown", "2"),
+        ),
+        needs=("keys",),
+        health=answers(f"{where.api_url}/health"),
+    )
+
+
+def _worker(name: str, home: Home, where: Addresses) -> Component:
+    pool = Settings(home=home.path).work_pool
+    return Component(
+        name,
+        tuple(worker_command(pool, name)),
+        environment=worker_environment(),
+        needs=("deploy",),
+        health=_polls(f"{where.prefect_api_url}/work_pools/{pool}/workers/filter", name),
+        stops_first=True,
+        children_outlive=True,
+    )
+
+
+def _polls(workers_url: str, name: str) -> Health:
+    """Healthy once Prefect has heard of the worker since the stack was planned.
+
+    Plain REST: the supervisor is spared the 100 MB of Prefect's client.
+    """
+    planned_at = datetime.now(UTC)
+    user, _, password = (prefect_secret() or "").partition(":")
+    auth = httpx.BasicAuth(user, password) if user else httpx.Auth()
+
+    async def ask(client: httpx.AsyncClient) -> bool:
+        answer = await client.post(workers_url, json={}, auth=auth)
+        return answer.is_success and any(
+            worker["name"] == name and datetime.fromisoformat(worker["last_heartbeat_time"]) > planned_at
+            for worker in answer.json()
+        )
+
+    return ask
+
+
+def _python(*arguments: str) -> tuple[str, ...]:
+    return (sys.executable, "-m", *arguments)

@@ -1,0 +1,155 @@
+"""What estimators get: pandas features and labels out of a polars frame, the same types every time.
+
+A column's pandas type follows from its kind alone, never from whether this window happens to hold nulls:
+otherwise a signature learnt from one window would refuse the next.
+
+| source column | feature |
+|---|---|
+| integers, decimals, booleans, 64-bit floats | float64; null is NaN, booleans are 1 and 0 |
+| 32-bit floats | float32; null is NaN |
+| durations | float64 seconds |
+| strings, categories | object of `str`; null is None |
+| dates, datetimes | datetime64 without a zone, in UTC; null is NaT |
+
+Labels of a regression are float64. Labels of a classification stay what the team calls its classes, so that
+the served model predicts those names: strings stay strings; booleans and whole numbers are integers. Its
+classes are in sorted order, a binary model's positive class is the second (1, True, or the last by name).
+"""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import polars as pl
+
+from retraining.catalog.spec import ModelSpec
+from retraining.errors import DataProblem, WrongColumnType
+from retraining.training.metrics import Labels
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Classes = tuple[str, ...] | tuple[int, ...]
+
+
+def features_of(frame: pl.DataFrame, spec: ModelSpec) -> "pd.DataFrame":
+    """The model's features, rows x features in the specification's order, typed as the module says.
+
+    Raises:
+        WrongColumnType: a feature is of a kind that no table above lists (lists, structs, binary).
+    """
+    return frame.select(_feature(frame, name, spec) for name in spec.features).to_pandas()
+
+
+def labels_of(frame: pl.DataFrame, spec: ModelSpec) -> "pd.Series":
+    """The labels as training gets them, (rows,); see the module. The frame has no null labels (`split`)."""
+    return _labels(frame, spec).to_pandas()
+
+
+def classes_of(frame: pl.DataFrame, spec: ModelSpec) -> Classes:
+    """The distinct labels in sorted order; empty for a regression."""
+    if spec.task == "regression":
+        return ()
+    return tuple(_labels(frame, spec).unique().sort().to_list())
+
+
+def encode_labels(frame: pl.DataFrame, spec: ModelSpec, classes: Classes) -> Labels:
+    """The labels as metrics take them: class indices by position in `classes`, or values.
+
+    Raises:
+        DataProblem: a label is not among the classes.
+    """
+    labels = _labels(frame, spec)
+    if spec.task == "regression":
+        return labels.to_numpy().astype(np.float64)
+    unseen = sorted(set(labels.unique().to_list()) - set(classes))
+    if unseen:
+        raise DataProblem(
+            spec.source.describe(),
+            f"the holdout has labels that no training row has: {', '.join(map(str, unseen))}; "
+            "leave such rows out of the source, or read a longer window",
+        )
+    positions = {value: position for position, value in enumerate(classes)}
+    return labels.replace_strict(positions, return_dtype=pl.Float64).to_numpy()
+
+
+def drop_unlabelled(frame: pl.DataFrame, spec: ModelSpec) -> pl.DataFrame:
+    """The rows whose label is known."""
+    label = pl.col(spec.label)
+    known = label.is_not_null()
+    if frame.schema[spec.label].is_float():
+        known &= label.is_not_nan()
+    return frame.filter(known)
+
+
+def check_classes(classes: Classes, spec: ModelSpec, side: str) -> None:
+    """Refuse a side of the split whose labels cannot train or judge a classifier.
+
+    Raises:
+        DataProblem: fewer than two classes, or more than two for a binary task.
+    """
+    if spec.task == "regression":
+        return
+    if len(classes) < 2:
+        found = f"only the class {classes[0]}" if classes else "no class"
+        raise DataProblem(
+            spec.source.describe(),
+            f"the {side} has {found} in {spec.label}, needs at least two; read a longer window",
+        )
+    if spec.task == "binary" and len(classes) > 2:
+        raise DataProblem(
+            spec.source.describe(),
+            f"the label {spec.label} has {len(classes)} classes ({_some(classes)}), a binary model needs "
+            "two; make it a multiclass model or mend the label",
+        )
+
+
+def _feature(frame: pl.DataFrame, name: str, spec: ModelSpec) -> pl.Expr:
+    dtype = frame.schema[name]
+    column = pl.col(name)
+    if dtype == pl.Float32:
+        return column
+    if dtype.is_numeric() or dtype in (pl.Boolean, pl.Null):
+        return column.cast(pl.Float64)
+    if dtype in (pl.String, pl.Categorical, pl.Enum):
+        return column.cast(pl.String)
+    if dtype == pl.Date or isinstance(dtype, pl.Datetime):
+        return naive_utc(column, dtype)
+    if isinstance(dtype, pl.Duration):
+        return column.dt.total_microseconds().cast(pl.Float64) / 1e6
+    raise WrongColumnType(spec.source.describe(), name, str(dtype), "to be a number, boolean, string or time")
+
+
+def naive_utc(column: pl.Expr, dtype: pl.DataType) -> pl.Expr:
+    """A date or datetime as a datetime without a zone, in UTC; what has no zone is taken as UTC."""
+    if isinstance(dtype, pl.Datetime) and dtype.time_zone is not None:
+        column = column.dt.convert_time_zone("UTC").dt.replace_time_zone(None)
+    return column.cast(pl.Datetime("us"))
+
+
+def _labels(frame: pl.DataFrame, spec: ModelSpec) -> pl.Series:
+    label = frame[spec.label]
+    dtype = label.dtype
+    if spec.task == "regression":
+        if dtype.is_numeric() or dtype == pl.Boolean:
+            return label.cast(pl.Float64)
+        raise WrongColumnType(
+            spec.source.describe(), spec.label, str(dtype), "to be a number for a regression"
+        )
+    if dtype in (pl.String, pl.Categorical, pl.Enum):
+        return label.cast(pl.String)
+    if dtype.is_integer() or dtype == pl.Boolean:
+        return label.cast(pl.Int64)
+    if dtype.is_float() and bool((label.drop_nulls() % 1 == 0).all()):
+        return label.cast(pl.Int64)  # whole numbers that nulls turned into floats on their way
+    raise WrongColumnType(
+        spec.source.describe(),
+        spec.label,
+        str(dtype),
+        "to be a boolean, string or whole number for a classification",
+    )
+
+
+def _some(values: Sequence[object], most: int = 5) -> str:
+    listed = ", ".join(map(str, values[:most]))
+    return listed + (", ..." if len(values) > most else "")

@@ -1,0 +1,43 @@
+"""Cursors survive the way to the caller and back, and nothing else does."""
+
+from datetime import UTC, datetime
+from uuid import UUID
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from retraining.jobs.cursor import Position
+
+MOMENTS = st.datetimes(datetime(1900, 1, 1), datetime(9999, 12, 31), timezones=st.just(UTC))
+POSITION = Position(datetime(2026, 5, 4, 8, 0, 0, 123_456, tzinfo=UTC), UUID(int=7))
+
+
+@given(MOMENTS, st.uuids())
+def test_a_position_survives_the_round_trip(created_at: datetime, job_id: UUID) -> None:
+    position = Position(created_at, job_id)
+    assert Position.decode(position.encode()) == position
+
+
+def test_a_cursor_needs_no_escaping_in_a_url() -> None:
+    assert POSITION.encode().replace("-", "").replace("_", "").isalnum()
+
+
+@given(st.text(max_size=60))
+def test_no_text_but_a_cursor_is_taken(text: str) -> None:
+    with pytest.raises(ValueError, match="start again without it"):
+        Position.decode(text)
+
+
+@given(st.integers(0, 37), st.characters(codec="ascii"))
+def test_a_changed_cursor_is_refused(place: int, letter: str) -> None:
+    cursor = POSITION.encode()
+    changed = cursor[:place] + letter + cursor[place + 1 :]
+    if changed != cursor:
+        with pytest.raises(ValueError, match="start again without it"):
+            Position.decode(changed)
+
+
+def test_a_cut_cursor_is_refused() -> None:
+    with pytest.raises(ValueError, match="start again without it"):
+        Position.decode(POSITION.encode()[:-1])

@@ -1,0 +1,51 @@
+"""The door on a real server, the fake, and one world for the tests that hold for both."""
+
+from collections.abc import AsyncIterator
+from uuid import UUID, uuid4
+
+import pytest
+from prefect.client.orchestration import PrefectClient
+
+from retraining.orchestrator.prefect_orchestrator import PrefectOrchestrator
+from tests.orchestrator.world import FakeWorld, PrefectWorld, World
+
+
+@pytest.fixture
+async def client(prefect_api: str) -> AsyncIterator[PrefectClient]:
+    """A client of the tests' own, to look and to act behind the door."""
+    async with PrefectClient(prefect_api) as client:
+        yield client
+
+
+@pytest.fixture
+async def door(prefect_api: str) -> AsyncIterator[PrefectOrchestrator]:
+    """The real door."""
+    async with PrefectOrchestrator(prefect_api) as orchestrator:
+        yield orchestrator
+
+
+@pytest.fixture
+def model() -> str:
+    """A model that no other test has runs of."""
+    return f"model-{uuid4().hex[:8]}"
+
+
+async def deploy_bare(client: PrefectClient, model: str, flow_name: str = "retrain") -> UUID:
+    """A deployment without a work pool: its runs stay where the test puts them."""
+    flow_id = await client.create_flow_from_name(flow_name)
+    return await client.create_deployment(flow_id, model, parameters={"model_name": model})
+
+
+@pytest.fixture
+async def prefect_world(door: PrefectOrchestrator, client: PrefectClient, model: str) -> PrefectWorld:
+    """The model deployed on the real server."""
+    return PrefectWorld(door, client, model, await deploy_bare(client, model))
+
+
+@pytest.fixture(params=["fake", "prefect"])
+def world(request: pytest.FixtureRequest, model: str) -> World:
+    """The fake and the real door in turn."""
+    if request.param == "fake":
+        return FakeWorld(model)
+    real: PrefectWorld = request.getfixturevalue("prefect_world")
+    return real

@@ -1,0 +1,252 @@
+"""`FakeOrchestrator`: the `Orchestrator` in memory, with handles for what Prefect and its workers would do.
+
+`test_contract.py` holds it to the behaviour of the real door.
+"""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID, uuid4
+
+from retraining.errors import (
+    JobAlreadyFinished,
+    JobNotFound,
+    NotDeployed,
+    OrchestratorUnavailable,
+    PromotionLockBusy,
+)
+from retraining.jobs.status import RetrainingStatus
+from retraining.orchestrator.values import JobRun, LogLine, RunEvent, RunRequest
+
+
+class FakeOrchestrator:
+    """Jobs in memory. What `Orchestrator` does not have plays Prefect, its UI and its workers."""
+
+    def __init__(
+        self, deployed: Iterable[str] = ("churn", "profitability"), *, lock_wait_seconds: float = 0.2
+    ) -> None:
+        self.deployed = set(deployed)
+        self.runs: dict[UUID, JobRun] = {}
+        self.requests: list[RunRequest] = []
+        """Every request that made a run."""
+        self.calls: list[str] = []
+        """The name of every method called, refused calls too."""
+        self._keys: dict[str, UUID] = {}
+        self._logs: defaultdict[UUID, list[LogLine]] = defaultdict(list)
+        self._subscribers: list[asyncio.Queue[RunEvent | None]] = []
+        self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._lock_wait_seconds = lock_wait_seconds
+        self._down = False
+
+    # What the product calls
+
+    async def create_run(self, request: RunRequest) -> JobRun:
+        self._ask("create_run")
+        if request.idempotency_key in self._keys:
+            return self.runs[self._keys[request.idempotency_key]]
+        if request.model_name not in self.deployed:
+            raise NotDeployed(f"retrain/{request.model_name}")
+        run = self.schedule(
+            request.model_name,
+            parameters=request.parameters,
+            as_of=request.as_of,
+            created_by=None,
+            labels=request.labels,
+        )
+        self._keys[request.idempotency_key] = run.id
+        self.requests.append(request)
+        return run
+
+    async def read_run(self, run_id: UUID) -> JobRun | None:
+        self._ask("read_run")
+        return self.runs.get(run_id)
+
+    async def active_runs(self) -> list[JobRun]:
+        self._ask("active_runs")
+        active = [run for run in self.runs.values() if run.due and not run.status.final]
+        return sorted(active, key=lambda run: run.created_at)
+
+    async def finished_runs(self, since: datetime | None) -> AsyncIterator[JobRun]:
+        self._ask("finished_runs")
+        for run in sorted(self.runs.values(), key=lambda run: run.created_at):
+            if run.completed_at is not None and (since is None or run.completed_at >= since):
+                self._ask("finished_runs")
+                yield run
+
+    async def cancel_run(self, run_id: UUID) -> JobRun:
+        self._ask("cancel_run")
+        run = self._existing(run_id)
+        if run.status is RetrainingStatus.CANCELLED or run.cancelling:
+            return run
+        if run.status.final:
+            raise JobAlreadyFinished(run_id, run.status)
+        if run.status is RetrainingStatus.PENDING:
+            return self.finish(run_id, RetrainingStatus.CANCELLED)
+        return self.change(run_id, cancelling=True)
+
+    async def force_cancelled(self, run_id: UUID, reason: str) -> JobRun:
+        self._ask("force_cancelled")
+        run = self._existing(run_id)
+        return run if run.status.final else self.finish(run_id, RetrainingStatus.CANCELLED, reason)
+
+    async def logs(self, run_id: UUID, *, limit: int, offset: int) -> list[LogLine]:
+        self._ask("logs")
+        return self._logs[run_id][offset : offset + limit]
+
+    @asynccontextmanager
+    async def events(self) -> AsyncIterator[AsyncIterator[RunEvent]]:
+        self._ask("events")
+        queue: asyncio.Queue[RunEvent | None] = asyncio.Queue()
+        self._subscribers.append(queue)
+
+        async def stream() -> AsyncIterator[RunEvent]:
+            while (event := await queue.get()) is not None:
+                yield event
+            raise OrchestratorUnavailable("follow its events")
+
+        try:
+            yield stream()
+        finally:
+            if queue in self._subscribers:
+                self._subscribers.remove(queue)
+
+    @asynccontextmanager
+    async def promotion_lock(self, model_name: str) -> AsyncIterator[None]:
+        self._ask("promotion_lock")
+        lock = self._locks[model_name]
+        try:
+            await asyncio.wait_for(lock.acquire(), self._lock_wait_seconds)
+        except TimeoutError as exc:
+            raise PromotionLockBusy(model_name, self._lock_wait_seconds) from exc
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def run_url(self, run_id: UUID) -> str:
+        return f"http://prefect.test/runs/flow-run/{run_id}"
+
+    async def ping(self) -> None:
+        self._ask("ping")
+
+    # What Prefect, its UI and its workers do
+
+    def schedule(
+        self,
+        model_name: str,
+        *,
+        due: bool = True,
+        parameters: Mapping[str, Any] | None = None,
+        as_of: datetime | None = None,
+        created_by: tuple[str, str] | None = ("schedule", "6f1c8c0e-0000-4000-8000-000000000000"),
+        labels: Mapping[str, str] | None = None,
+    ) -> JobRun:
+        """A run that did not come through the door, from a schedule unless `created_by` says otherwise."""
+        run = JobRun(
+            id=uuid4(),
+            model_name=model_name,
+            status=RetrainingStatus.PENDING,
+            due=due,
+            cancelling=False,
+            created_at=datetime.now(UTC),
+            started_at=None,
+            completed_at=None,
+            message=None,
+            parameters=dict(parameters or {}),
+            as_of=as_of,
+            created_by=created_by,
+            labels=dict(labels or {}),
+        )
+        self.add(run)
+        return run
+
+    def add(self, run: JobRun) -> None:
+        """A run in any state."""
+        self.runs[run.id] = run
+        self._tell_state(run)
+
+    def start(self, run_id: UUID) -> JobRun:
+        """A worker runs it."""
+        return self.change(
+            run_id, status=RetrainingStatus.RUNNING, due=True, started_at=datetime.now(UTC), message=None
+        )
+
+    def finish(
+        self,
+        run_id: UUID,
+        status: RetrainingStatus = RetrainingStatus.COMPLETED,
+        message: str | None = None,
+    ) -> JobRun:
+        """It reaches a final status."""
+        return self.change(
+            run_id, status=status, cancelling=False, completed_at=datetime.now(UTC), message=message
+        )
+
+    def change(self, run_id: UUID, **changes: Any) -> JobRun:
+        """Any change of a run, told to those who follow."""
+        run = replace(self.runs[run_id], **changes)
+        self.runs[run_id] = run
+        self._tell_state(run)
+        return run
+
+    def label(self, run_id: UUID, **labels: str) -> None:
+        """The job labels itself; Prefect tells nobody."""
+        run = self.runs[run_id]
+        self.runs[run_id] = replace(run, labels={**run.labels, **labels})
+
+    def progress(
+        self, run_id: UUID, stage: str, fraction: float | None = None, message: str | None = None
+    ) -> None:
+        """The job says how far it is."""
+        self._tell(RunEvent(uuid4(), run_id, datetime.now(UTC), "progress", None, stage, fraction, message))
+
+    def log(self, run_id: UUID, message: str, level: str = "INFO") -> None:
+        """The job logs a line."""
+        self._logs[run_id].append(LogLine(datetime.now(UTC), level, "prefect.flow_runs", message))
+
+    def forget(self, run_id: UUID) -> None:
+        """Somebody deletes the run in Prefect."""
+        del self.runs[run_id]
+
+    def go_down(self) -> None:
+        """The server stops: every call fails and every stream is cut, until `come_back`."""
+        self._down = True
+        self.cut_events()
+
+    def come_back(self) -> None:
+        """The server answers again; what happened meanwhile is in the runs, and in no event."""
+        self._down = False
+
+    def cut_events(self) -> None:
+        """Only the streams of events are cut; a new one can be opened at once."""
+        for queue in self._subscribers:
+            queue.put_nowait(None)
+        self._subscribers.clear()
+
+    @property
+    def followers(self) -> int:
+        """How many streams of events are open."""
+        return len(self._subscribers)
+
+    def _ask(self, call: str) -> None:
+        self.calls.append(call)
+        if self._down:
+            raise OrchestratorUnavailable(call.replace("_", " "))
+
+    def _existing(self, run_id: UUID) -> JobRun:
+        if run_id not in self.runs:
+            raise JobNotFound(run_id)
+        return self.runs[run_id]
+
+    def _tell_state(self, run: JobRun) -> None:
+        self._tell(RunEvent(uuid4(), run.id, datetime.now(UTC), "state", run))
+
+    def _tell(self, event: RunEvent) -> None:
+        if self._down:
+            return
+        for queue in self._subscribers:
+            queue.put_nowait(event)
