@@ -9,6 +9,7 @@ from asgi_correlation_id import correlation_id
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ConfigDict, Field
+from pydantic_core import to_json
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
@@ -129,7 +130,7 @@ class Problem:
             details=[*self.details] or None,
             job_id=self.job_id,
         )
-        shown = body.model_copy(update=dict(self.more)).model_dump_json(exclude_none=True)
+        shown = to_json({**body.model_dump(exclude_none=True), **self.more})
         return Response(
             shown, status_code=self.status, headers=dict(self.headers), media_type="application/json"
         )

@@ -1,9 +1,10 @@
 """The routes of live status: server-sent events of one job, and of all."""
 
+import logging
 from collections.abc import AsyncIterator
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Header
+from fastapi import APIRouter, Header, Response
 from sse_starlette import EventSourceResponse, ServerSentEvent
 
 from api.authentication import CAN_READ
@@ -11,7 +12,10 @@ from api.errors import documented
 from api.facade import Facade, TheFacade
 from api.jobs import JobId
 from api.route import FacadeRoute, by_name
+from retraining.errors import Unavailable
 from retraining.jobs.records import JobEvent
+
+logger = logging.getLogger(__name__)
 
 router = APIRouter(route_class=FacadeRoute, generate_unique_id_function=by_name, tags=["live status"])
 
@@ -57,27 +61,47 @@ async def follow_retraining_jobs(facade: TheFacade, last_event_id: LastEventId =
     "/{job_id}/events",
     dependencies=[CAN_READ],
     response_class=EventSourceResponse,
-    responses={200: STREAM, **documented(404)},
+    responses={200: STREAM, 204: {"description": "The job is over and all was read"}, **documented(404)},
 )
 async def follow_retraining_job(
     job_id: JobId, facade: TheFacade, last_event_id: LastEventId = None
-) -> EventSourceResponse:
+) -> Response:
     """Follow one job until it is over, from its beginning or from `Last-Event-ID` on.
 
     Needs the scope `read`.
     """
     job = await facade.jobs.get(job_id)
-    return _stream(facade, facade.feed.subscribe(last_event_id, job.id))
+    events = facade.feed.subscribe(last_event_id, job.id)
+    if last_event_id is None or not job.status.final:
+        return _stream(facade, events)
+    # A browser's EventSource connects again after every end, until it is told that there is no content.
+    first = await anext(events, None)
+    return Response(status_code=204) if first is None else _stream(facade, events, first)
 
 
-def _stream(facade: Facade, events: AsyncIterator[JobEvent]) -> EventSourceResponse:
+def _stream(
+    facade: Facade, events: AsyncIterator[JobEvent], first: JobEvent | None = None
+) -> EventSourceResponse:
     return EventSourceResponse(
-        (_server_sent(event) async for event in events),
+        _server_sent(events, first),
         ping=facade.settings.heartbeat_seconds,
         send_timeout=SEND_SECONDS,
         sep="\n",
     )
 
 
-def _server_sent(event: JobEvent) -> ServerSentEvent:
+async def _server_sent(
+    events: AsyncIterator[JobEvent], first: JobEvent | None
+) -> AsyncIterator[ServerSentEvent]:
+    try:
+        if first is not None:
+            yield _shown(first)
+        async for event in events:
+            yield _shown(event)
+    except Unavailable:
+        # The answer has begun: all that can be done is to end it. Who follows comes back with Last-Event-ID.
+        logger.warning("a stream of events was cut", exc_info=True)
+
+
+def _shown(event: JobEvent) -> ServerSentEvent:
     return ServerSentEvent(event.model_dump_json(), id=str(event.id), event=event.kind, sep="\n")

@@ -15,7 +15,13 @@ from api.links import LOCATION, NEXT_PAGE, job_links, link_next_page
 from api.route import FacadeRoute, by_name
 from retraining.catalog.spec import ModelName
 from retraining.errors import JobNotFound
-from retraining.jobs.job import JobFilter, RetrainingJob, RetrainingRequest, RetrainingResponse
+from retraining.jobs.job import (
+    JobFilter,
+    RetrainingJob,
+    RetrainingRequest,
+    RetrainingResponse,
+    TriggerType,
+)
 from retraining.jobs.service import MAX_OFFSET, MAX_PAGE
 from retraining.jobs.status import RetrainingStatus
 from retraining.orchestrator.values import LogLine
@@ -61,6 +67,7 @@ class JobQuery(JobFilter):
 
     model_name: ModelName | None = Field(None, description="Only jobs of this model.")
     status: RetrainingStatus | None = Field(None, description="Only jobs with this status.")
+    trigger_type: TriggerType | None = Field(None, description="Only jobs with this cause.")
     limit: int = Field(50, ge=1, le=MAX_PAGE)
     offset: int = Field(0, ge=0, le=MAX_OFFSET, description="Skips jobs; a cursor is quicker.")
     cursor: str | None = Field(None, max_length=200, description="From the `Link` header of the page before.")

@@ -32,15 +32,25 @@ class Readiness:
 def in_thread(ask: Callable[[], None]) -> Callable[[], Awaitable[None]]:
     """A check that blocks, in a thread.
 
-    Probes come every few seconds for ever: a part that does not answer keeps one thread waiting, not one more
-    with every probe.
+    Probes come every few seconds for ever: a part that does not answer keeps one thread waiting, which later
+    probes wait for too, not one more thread with every probe.
     """
-    one_at_a_time = anyio.CapacityLimiter(1)
+    asking: asyncio.Task[None] | None = None
 
     async def asked() -> None:
-        await anyio.to_thread.run_sync(ask, abandon_on_cancel=True, limiter=one_at_a_time)
+        nonlocal asking
+        if asking is None or asking.done():
+            asking = asyncio.create_task(anyio.to_thread.run_sync(ask, abandon_on_cancel=True))
+            asking.add_done_callback(_heard)
+        await asyncio.shield(asking)
 
     return asked
+
+
+def _heard(asking: asyncio.Task[None]) -> None:
+    """Take note of an answer that nobody waited for, lest asyncio complains."""
+    if not asking.cancelled():
+        asking.exception()
 
 
 async def _answer(ask: Callable[[], Awaitable[None]]) -> Check:

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict
 
 from api.authentication import CAN_READ, identification
 from api.errors import ErrorResponse, Problem
-from api.facade import TheFacade
+from api.facade import Facade, TheFacade
 from api.readiness import Check
 from api.route import FacadeRoute, by_name
 
@@ -22,7 +22,7 @@ class Alive(BaseModel):
 
 
 class Ready(BaseModel):
-    """Every part answers; `warnings` tells of models that cannot be used."""
+    """Every part answers; `warnings` tell of what works less well."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -53,7 +53,7 @@ class NotReady(ErrorResponse):
                     "status_code": 503,
                     "correlation_id": "7d0c8a1e2b4f4d0e9a6c3f5b8e1d2c70",
                     "checks": {
-                        "database": {"ready": True},
+                        "database": {"ready": True, "problem": None},
                         "mlflow": {"ready": False, "problem": "no answer within 2 s"},
                     },
                 }
@@ -82,8 +82,16 @@ async def ready(facade: TheFacade) -> Any:
     checks = await facade.readiness.check()
     wrong = [f"{part}: {check.problem}" for part, check in checks.items() if not check.ready]
     if not wrong:
-        return Ready(checks=dict(checks), warnings=[str(problem) for problem in facade.catalog.problems])
+        return Ready(checks=dict(checks), warnings=_warnings(facade))
     return Problem(503, "NotReady", "; ".join(wrong), more={"checks": checks}).response()
+
+
+def _warnings(facade: Facade) -> list[str]:
+    warnings = [str(problem) for problem in facade.catalog.problems]
+    if not facade.sync.live:
+        every = facade.settings.reconcile_seconds
+        warnings.append(f"Prefect's events do not arrive; jobs are up to {every:g} s behind")
+    return warnings
 
 
 @router.get(

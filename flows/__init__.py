@@ -1,0 +1,1 @@
+"""The Prefect flows. A run of one of them is a job."""

@@ -33,7 +33,7 @@ def best_effort(what: str) -> Iterator[None]:
     """Log and go on if a report cannot be delivered."""
     try:
         yield
-    except Exception as exc:  # noqa: BLE001 - whatever the client raises, the training goes on
+    except Exception as exc:  # whatever the client raises, the training goes on
         get_run_logger().warning("could not report %s: %s", what, exc)
 
 
@@ -87,7 +87,7 @@ class Job:
             client.update_flow_run_labels(self.id, given)
 
     def show_comparison(self, markdown: str, plot: bytes) -> None:
-        """The comparison as a markdown artifact, its plot inside so that the Prefect UI needs no other server."""
+        """The comparison as a markdown artifact, with its plot inside."""
         image = base64.b64encode(plot).decode()
         with best_effort("the comparison"):
             create_markdown_artifact(

@@ -8,6 +8,7 @@ import pytest
 
 from tests.postgres import postgres_server
 from tests.servers import QUIET, mlflow_server, prefect_server
+from tests.stack.running import RunningStack, running_stack
 
 os.environ.update(QUIET)
 
@@ -33,3 +34,10 @@ def postgres_url() -> Iterator[str]:
     """The address of a real PostgreSQL server, without a database."""
     with postgres_server() as url:
         yield url
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStack]:
+    """The whole stack, as `retraining up` runs it. For tests that leave it alive; mark them `stack`."""
+    with running_stack(tmp_path_factory.mktemp("stack") / "home") as running:
+        yield running

@@ -55,7 +55,7 @@ def postgres_server(seconds: float = 60) -> Iterator[str]:
                 time.sleep(0.05)
             yield f"postgresql+asyncpg://retraining@127.0.0.1:{port}"
         finally:
-            server.send_signal(signal.SIGINT)  # ends its connections and stops
+            server.send_signal(signal.SIGQUIT)  # at once, without writing down what nobody will read
             try:
                 server.wait(10)
             except subprocess.TimeoutExpired:

@@ -115,6 +115,7 @@ class RetrainingJob(JobBase, Table, table=True):
         Index(None, "model_name", "created_at", "id"),
         Index(None, "status", "created_at", "id"),
         Index(None, "model_name", "status", "created_at", "id"),
+        Index(None, "trigger_type", "created_at", "id"),
     )
     model_config = {"json_schema_extra": {"examples": [JOB_EXAMPLE]}}
 
@@ -186,8 +187,11 @@ class RetrainingResponse(BaseModel):
                     "status": "pending",
                     "message": "retraining of churn accepted",
                     "links": {
-                        "job": f"/api/retraining/{JOB_EXAMPLE['id']}",
+                        "self": f"/api/retraining/{JOB_EXAMPLE['id']}",
+                        "events": f"/api/retraining/{JOB_EXAMPLE['id']}/events",
+                        "logs": f"/api/retraining/{JOB_EXAMPLE['id']}/logs",
                         "prefect": f"http://127.0.0.1:4200/runs/flow-run/{JOB_EXAMPLE['id']}",
+                        "mlflow": "http://127.0.0.1:5000/#/models/churn",
                     },
                 }
             ]
@@ -208,3 +212,4 @@ class JobFilter(BaseModel):
 
     model_name: str | None = None
     status: RetrainingStatus | None = None
+    trigger_type: TriggerType | None = None

@@ -46,6 +46,8 @@ async def page_of_jobs(
         query = query.where(col(RetrainingJob.model_name) == wanted.model_name)
     if wanted.status is not None:
         query = query.where(col(RetrainingJob.status) == wanted.status)
+    if wanted.trigger_type is not None:
+        query = query.where(col(RetrainingJob.trigger_type) == wanted.trigger_type)
     if after is not None:
         place = tuple_(literal(after.created_at, UtcDateTime()), literal(after.job_id, Uuid()))
         query = query.where(tuple_(created_at, job_id) < place)

@@ -78,9 +78,9 @@ class JobService:
             await self._ledger.follow([started])
             await self._starter.finish(caller, started.id)
             job = await self._find(started.id)
-        except StoreUnavailable:
+        except StoreUnavailable as exc:
             # The run is real, whatever our database says: the sync will write it down.
-            logger.warning("job started and not recorded yet", extra=facts, exc_info=True)
+            logger.warning("job started, not recorded yet: %s", exc, extra=facts)
             job = None
         return job or _unrecorded(started)
 
@@ -161,8 +161,8 @@ class JobService:
         try:
             await self._ledger.follow([run])
             return await self._recorded(job.id)
-        except StoreUnavailable:
-            logger.warning("cancel not recorded yet", extra={"job_id": str(job.id)}, exc_info=True)
+        except StoreUnavailable as exc:
+            logger.warning("job cancelled, not recorded yet: %s", exc, extra={"job_id": str(job.id)})
             follow(job, [run], (), datetime.now(UTC))
             return job
 

@@ -50,6 +50,8 @@ class JobSync:
         self._inbox: list[RunEvent] = []
         self._arrived = asyncio.Event()
         self._gap = asyncio.Event()
+        self.live = False
+        """Whether Prefect's events arrive; otherwise only comparing at intervals brings news."""
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -90,14 +92,18 @@ class JobSync:
 
     async def _listen(self) -> None:
         """Take events until the stream is cut."""
-        async with self._orchestrator.events() as events:
-            self._gap.set()
-            async for event in events:
-                if len(self._inbox) < INBOX:
-                    self._inbox.append(event)
-                else:
-                    self._gap.set()
-                self._arrived.set()
+        try:
+            async with self._orchestrator.events() as events:
+                self.live = True
+                self._gap.set()
+                async for event in events:
+                    if len(self._inbox) < INBOX:
+                        self._inbox.append(event)
+                    else:
+                        self._gap.set()
+                    self._arrived.set()
+        finally:
+            self.live = False
 
     async def _write(self) -> None:
         """Write what arrived, many events in one transaction, until nothing is left."""

@@ -31,6 +31,24 @@ def prompt_cancellation(run_id: UUID) -> Iterator[None]:
         raise
 
 
+def cancelled_before_start(run_id: UUID) -> bool:
+    """Whether the run was cancelled while this process was starting; False if the server does not answer.
+
+    Prefect lets a cancelled run start all the same. Ask first of all, and end as cancelled.
+    """
+    try:
+        with get_client(sync_client=True) as client:
+            states = client.read_flow_run_states(run_id)
+    except (httpx.HTTPError, PrefectException):
+        return False
+    for state in sorted(states, key=lambda state: state.timestamp, reverse=True):
+        if state.is_cancelled() or state.is_cancelling():
+            return True
+        if state.is_scheduled():  # somebody let a cancelled run start again
+            return False
+    return False
+
+
 def was_cancelled(run_id: UUID) -> bool:
     """Whether the run is cancelled or to be cancelled; False if the server does not answer.
 

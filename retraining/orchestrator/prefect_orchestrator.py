@@ -61,8 +61,10 @@ class PrefectOrchestrator:
         ui_url: str | None = None,
         *,
         request_seconds: float = REQUEST_SECONDS,
+        page_size: int = PAGE,
     ) -> None:
         """`auth_string` is user:password; None takes Prefect's own setting PREFECT_API_AUTH_STRING."""
+        self._page_size = page_size
         self._connection = PrefectConnection(api_url, auth_string, request_seconds)
         self._ui_url = (ui_url or api_url.rstrip("/").removesuffix("/api")).rstrip("/")
         self._deployment_ids: dict[str, UUID] = {}
@@ -127,9 +129,16 @@ class PrefectOrchestrator:
             return run
         if run.status.final:
             raise JobAlreadyFinished(run_id, run.status)
-        # Prefect itself makes this Cancelled for a run that has no process yet.
-        await self._set_state(f"cancel flow run {run_id}", run_id, Cancelling())
+        doing = f"cancel flow run {run_id}"
+        # Prefect itself makes this Cancelled for a run that no worker has taken yet.
+        await self._set_state(doing, run_id, Cancelling())
         run = await self._existing(run_id)
+        if run.cancelling and run.started_at is None:
+            # A worker has taken it, its process is starting: it would find the run cancelling, end, and leave
+            # it like that for minutes. A process that starts after this finds out by itself, see
+            # `retraining.orchestrator.cancellation.cancelled_before_start`.
+            await self._set_state(doing, run_id, Cancelled(message="cancelled before it started"))
+            run = await self._existing(run_id)
         if run.status.final and run.status is not RetrainingStatus.CANCELLED:
             raise JobAlreadyFinished(run_id, run.status)
         return run
@@ -149,7 +158,7 @@ class PrefectOrchestrator:
         """See `Orchestrator.logs`. Empty for an unknown run."""
         lines: list[LogLine] = []
         while len(lines) < limit:
-            wanted = min(PAGE, limit - len(lines))
+            wanted = min(self._page_size, limit - len(lines))
             page = await self._log_page(run_id, wanted, offset + len(lines))
             lines += page
             if len(page) < wanted:
@@ -243,13 +252,15 @@ class PrefectOrchestrator:
                 expected_start_time=FlowRunFilterExpectedStartTime(after_=after, before_=before),
                 id=FlowRunFilterId(not_any_=sorted(seen)) if seen else None,
             )
-            page = await self._connection.ask("list flow runs", partial(_page, fitting=fitting))
+            page = await self._connection.ask(
+                "list flow runs", partial(_page, fitting=fitting, limit=self._page_size)
+            )
             now = datetime.now(UTC)
             for flow_run in page:
                 run = job_run(flow_run, now)
                 if run is not None:
                     yield run
-            if len(page) < PAGE:
+            if len(page) < self._page_size:
                 return
             last = page[-1].expected_start_time
             seen = {flow_run.id for flow_run in page if flow_run.expected_start_time == last} | (
@@ -262,12 +273,12 @@ def _in_state(states: list[StateType]) -> dict[str, Any]:
     return {"state": FlowRunFilterState(type=FlowRunFilterStateType(any_=states))}
 
 
-async def _page(client: "PrefectClient", fitting: FlowRunFilter) -> "list[FlowRun]":
+async def _page(client: "PrefectClient", fitting: FlowRunFilter, limit: int) -> "list[FlowRun]":
     return await client.read_flow_runs(
         flow_filter=FlowFilter(name=FlowFilterName(any_=[FLOW_NAME])),
         flow_run_filter=fitting,
         sort=FlowRunSort.EXPECTED_START_TIME_ASC,
-        limit=PAGE,
+        limit=limit,
     )
 
 

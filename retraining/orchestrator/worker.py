@@ -17,5 +17,8 @@ def worker_environment() -> dict[str, str]:
         # The default of 10 is most of the time that passes between a request and its job's first line. One
         # small query a second for each worker is nothing to the server.
         "PREFECT_WORKER_QUERY_SECONDS": "1",
+        # A job is taken when it is due, not ten seconds before: a job that waits for another one of its model
+        # would be tried at every query, and leave a state and an event each time.
+        "PREFECT_WORKER_PREFETCH_SECONDS": "0",
         "DO_NOT_TRACK": "1",
     }

@@ -146,6 +146,9 @@ class MlflowRegistry:
         with asking(f"download version {version} of {model_name!r}"):
             # An artifact address: a models:/ address would be resolved with the process's tracking address.
             address = self._get_client().get_model_version_download_uri(model_name, version)
+            # MLflow reports a download without files as it reports one that broke off.
+            if not mlflow.artifacts.list_artifacts(address, tracking_uri=self.tracking_uri):
+                raise UnloadableVersion(model_name, version, f"its files are missing from {address}")
             return Path(
                 mlflow.artifacts.download_artifacts(address, dst_path=scratch, tracking_uri=self.tracking_uri)
             )

@@ -123,6 +123,7 @@ class Registration:
     ) -> None:
         """Metrics, parameters and the training set, in two requests."""
         from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param
+        from mlflow.exceptions import MlflowException
 
         now = int(time.time() * 1_000)
         self._client().log_batch(
@@ -144,8 +145,12 @@ class Registration:
             schema=json.dumps({"mlflow_colspec": columns}),
             profile=json.dumps({"num_rows": fingerprint.rows}),
         )
-        context = InputTag("mlflow.data.context", "training")
-        self._client().log_inputs(attempt.run_id, [DatasetInput(dataset, [context])])
+        training_set = DatasetInput(dataset, [InputTag("mlflow.data.context", "training")])
+        try:
+            self._client().log_inputs(attempt.run_id, [training_set])
+        except MlflowException:
+            # MLflow stores a training set once for all runs, and lets one of two fail who bring it at a time.
+            self._client().log_inputs(attempt.run_id, [training_set])
 
     def _log_files(self, challenger: Challenger, attempt: Attempt, folder: Path) -> None:
         """The challenger's further artifacts, by their paths."""

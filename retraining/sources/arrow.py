@@ -64,7 +64,8 @@ def _partition_schema(found: Sequence[str], root: str) -> pa.Schema:
     return pa.schema([(key, _partition_type(taken)) for key, taken in values.items()])
 
 
-def _partition_type(values: set[str]) -> pa.DataType:
+def _partition_type(folders: set[str]) -> pa.DataType:
+    values = folders - {"__HIVE_DEFAULT_PARTITION__"}  # what Hive calls null
     if all(re.fullmatch(r"-?\d+", value) for value in values):
         return pa.int64()
     if all(re.fullmatch(r"\d{4}-\d\d-\d\d", value) for value in values):

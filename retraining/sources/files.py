@@ -126,14 +126,12 @@ def reading(source: str, files_to_blame: Sequence[Path] = ()) -> Iterator[None]:
         raise
     # polars panics on some damaged files, and a panic is a BaseException: it would take the worker with it.
     except (OSError, ImportError, ValueError, pl.exceptions.PolarsError, pl.exceptions.PanicException) as exc:
-        problem = say(exc)
+        problem, cause = say(exc), presentable_cause(exc)
         if _is_transient(exc):
-            raise SourceUnreachable(source, f"the storage does not answer: {problem}") from presentable_cause(
-                exc
-            )
+            raise SourceUnreachable(source, f"the storage does not answer: {problem}") from cause
         culprit = _damaged_file(files_to_blame) if isinstance(exc, pl.exceptions.PolarsError) else None
         named = f"{culprit}: {problem}" if culprit else problem
-        raise UnreadableSource(source, f"cannot be read: {named}") from presentable_cause(exc)
+        raise UnreadableSource(source, f"cannot be read: {named}") from cause
 
 
 def say(exc: BaseException) -> str:

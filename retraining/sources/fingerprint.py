@@ -92,9 +92,6 @@ def _slices(column: pl.Series) -> Iterator[pl.Series]:
 
 
 def _plain(part: pl.Series) -> pl.Series:
-    if part.dtype.is_float():
-        # Adding zero makes -0.0 zero.
-        return part.fill_null(0.0).fill_nan(float("nan")) + 0.0
     if part.dtype == pl.Boolean:
         part = part.cast(pl.UInt8)
     return part.to_physical().fill_null(0)
@@ -102,6 +99,10 @@ def _plain(part: pl.Series) -> pl.Series:
 
 def _little_endian(numbers: pl.Series) -> bytes:
     array = numbers.to_numpy()
+    if numbers.dtype.is_float():
+        array = np.where(np.isnan(array), np.array(np.nan, array.dtype), array)
+        # Makes -0.0 zero; polars takes adding zero for no work at all.
+        array = array + np.array(0, array.dtype)
     return array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes()
 
 

@@ -4,7 +4,7 @@ import re
 
 # Up to the last @: a password may hold an @ or a slash that nobody escaped.
 _USER_INFO = re.compile(r"(://[^\s:/@'\"]*):[^\s'\"]*@")
-_QUERY = re.compile(r"(\w://[^\s?'\"]*)\?[^\s'\"()]*=[^\s'\"()]*")
+_QUERY = re.compile(r"\?[\w.%-]+=[^\s'\"()]*")
 
 
 def mask_credentials(text: str, secret: str | None = None) -> str:
@@ -14,7 +14,7 @@ def mask_credentials(text: str, secret: str | None = None) -> str:
     """
     if secret:
         text = text.replace(secret, "***")
-    return _QUERY.sub(r"\1", _USER_INFO.sub(r"\1:***@", text))
+    return _QUERY.sub("", _USER_INFO.sub(r"\1:***@", text))
 
 
 def presentable_cause(exc: BaseException, secret: str | None = None) -> BaseException | None:

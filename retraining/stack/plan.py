@@ -157,7 +157,12 @@ def _worker(name: str, home: Home, where: Addresses) -> Component:
     return Component(
         name,
         tuple(worker_command(pool, name)),
-        environment=worker_environment(),
+        environment={
+            # By default OpenMP's threads spin while they wait for each other: two trainings at once on two
+            # busy cores took 13 times as long as with threads that sleep.
+            "OMP_WAIT_POLICY": os.environ.get("OMP_WAIT_POLICY", "passive"),
+            **worker_environment(),
+        },
         needs=("deploy",),
         health=_polls(f"{where.prefect_api_url}/work_pools/{pool}/workers/filter", name),
         stops_first=True,

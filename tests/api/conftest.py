@@ -12,9 +12,11 @@ from api.app import create_app
 from api.facade import Doors
 from retraining.auth.caller import Scope
 from retraining.auth.keys import KeyStore
+from retraining.catalog.discovery import Catalog
+from retraining.errors import InvalidCatalog
 from retraining.settings import Settings
 from retraining.store.database import Database
-from tests.api.models import catalog
+from tests.api.models import MODELS
 from tests.api.serving import serving
 from tests.orchestrator.fake import FakeOrchestrator
 from tests.registry.fake import FakeRegistry
@@ -47,13 +49,14 @@ class Api:
 class FakeDoors:
     """Prefect and MLflow, played."""
 
-    def __init__(self) -> None:
+    def __init__(self, *problems: InvalidCatalog) -> None:
         self.prefect = FakeOrchestrator()
         self.registry = FakeRegistry()
+        self.catalog = Catalog(MODELS, problems)
 
     @property
     def doors(self) -> Doors:
-        return Doors(catalog=catalog(), orchestrator=self.prefect, registry=self.registry)
+        return Doors(catalog=self.catalog, orchestrator=self.prefect, registry=self.registry)
 
 
 def settings_in(home: Path) -> Settings:
@@ -66,9 +69,9 @@ def settings_in(home: Path) -> Settings:
 
 
 @asynccontextmanager
-async def served(home: Path) -> AsyncIterator[Api]:
-    """A facade of its own, served."""
-    fakes, settings = FakeDoors(), settings_in(home)
+async def served(home: Path, fakes: "FakeDoors | None" = None, **changed: object) -> AsyncIterator[Api]:
+    """A facade of its own, served; `changed` are settings."""
+    fakes, settings = fakes or FakeDoors(), settings_in(home).model_copy(update=changed)
     async with serving(create_app(settings, doors=fakes.doors)) as url, AsyncExitStack() as clients:
         yield Api(url, settings, fakes, clients)
 

@@ -1,4 +1,4 @@
-"""A catalog of two models, whose data nobody reads."""
+"""Two models, whose data nobody reads."""
 
 from collections.abc import Sequence
 from datetime import timedelta
@@ -7,7 +7,6 @@ import polars as pl
 from pydantic import Field
 from sklearn.linear_model import LinearRegression, LogisticRegression
 
-from retraining.catalog.discovery import Catalog
 from retraining.catalog.parameters import TrainingParameters
 from retraining.catalog.spec import ModelSpec
 from retraining.sources.window import Window
@@ -28,30 +27,29 @@ class Iterations(TrainingParameters):
     learning_rate: float = Field(0.1, gt=0, le=1)
 
 
-def catalog() -> Catalog:
-    churn = ModelSpec(
-        name="churn",
-        description="Who will not come back.",
-        task="binary",
-        source=Nowhere(),
-        label="churned",
-        features=("orders", "spend"),
-        time_column="snapshot",
-        label_delay=timedelta(days=90),
-        parameters=Iterations,
-        estimator=lambda _: LogisticRegression(),
-        metric="roc_auc",
-    )
-    profitability = ModelSpec(
-        name="profitability",
-        task="regression",
-        source=Nowhere(),
-        label="spent",
-        features=("orders",),
-        time_column="snapshot",
-        parameters=Iterations,
-        estimator=lambda _: LinearRegression(),
-        metric="mae",
-        report=("r2",),
-    )
-    return Catalog([churn, profitability])
+CHURN = ModelSpec(
+    name="churn",
+    description="Who will not come back.",
+    task="binary",
+    source=Nowhere(),
+    label="churned",
+    features=("orders", "spend"),
+    time_column="snapshot",
+    label_delay=timedelta(days=90),
+    parameters=Iterations,
+    estimator=lambda _: LogisticRegression(),
+    metric="roc_auc",
+)
+PROFITABILITY = ModelSpec(
+    name="profitability",
+    task="regression",
+    source=Nowhere(),
+    label="spent",
+    features=("orders",),
+    time_column="snapshot",
+    parameters=Iterations,
+    estimator=lambda _: LinearRegression(),
+    metric="mae",
+    report=("r2",),
+)
+MODELS = (CHURN, PROFITABILITY)

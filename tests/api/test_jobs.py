@@ -74,6 +74,8 @@ async def test_jobs_are_listed_newest_first_by_model_and_status(api: Api, admin:
     assert await listed(model_name="churn", status="pending") == [str(third)]
     assert await listed(model_name="profitability", status="failed") == []
     assert await listed(limit=1, offset=1) == [str(second)]
+    assert await listed(trigger_type="manual", limit=1) == [str(third)]
+    assert await listed(trigger_type="drift") == []
 
 
 async def test_pages_are_linked_by_cursor_and_lose_nothing_when_jobs_arrive(

@@ -5,9 +5,13 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
+from hypothesis import settings
+
 from retraining.jobs.status import RetrainingStatus
 from retraining.orchestrator.values import JobRun, RunEvent
 
+steady = settings(deadline=None, derandomize=True)
+"""Hypothesis with the same examples every time, on machines of any speed."""
 START = datetime(2026, 5, 4, 8, 0, 0, 120_000, tzinfo=UTC)
 
 

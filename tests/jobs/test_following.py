@@ -14,7 +14,7 @@ from retraining.jobs.job import RetrainingJob, TriggerType
 from retraining.jobs.records import EventKind, JobEvent
 from retraining.jobs.status import RetrainingStatus, may_follow
 from retraining.orchestrator.values import JobRun, RunEvent
-from tests.jobs.news import START, a_run, after, ended, progress, started
+from tests.jobs.news import START, a_run, after, ended, progress, started, steady
 
 RUNNING, COMPLETED = RetrainingStatus.RUNNING, RetrainingStatus.COMPLETED
 FAILED, CANCELLED = RetrainingStatus.FAILED, RetrainingStatus.CANCELLED
@@ -223,6 +223,7 @@ def lives(draw: st.DrawFn) -> Life:
     return Life(news)
 
 
+@steady
 @given(lives(), st.data())
 def test_any_order_and_repetition_ends_in_the_same_job(life: Life, data: st.DataObject) -> None:
     expected, _ = heard(life.news)

@@ -13,14 +13,15 @@ from tests.orchestrator.world import FakeWorld, PrefectWorld, World
 @pytest.fixture
 async def client(prefect_api: str) -> AsyncIterator[PrefectClient]:
     """A client of the tests' own, to look and to act behind the door."""
-    async with PrefectClient(prefect_api) as client:
+    async with PrefectClient(prefect_api, httpx_settings={"timeout": 60}) as client:
         yield client
 
 
 @pytest.fixture
 async def door(prefect_api: str) -> AsyncIterator[PrefectOrchestrator]:
     """The real door."""
-    async with PrefectOrchestrator(prefect_api) as orchestrator:
+    # Patient: the machine that runs the tests may be busy with others.
+    async with PrefectOrchestrator(prefect_api, request_seconds=60) as orchestrator:
         yield orchestrator
 
 

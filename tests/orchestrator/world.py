@@ -103,7 +103,7 @@ class PrefectWorld:
             "state": Scheduled(scheduled_time=at).model_dump(mode="json", include={"type", "state_details"})
         }
         url = f"{self.client.api_url}deployments/{self.deployment_id}/create_flow_run/bulk"
-        async with httpx.AsyncClient(timeout=60) as http:
+        async with httpx.AsyncClient(timeout=120) as http:
             for start in range(0, count, 100):
                 answer = await http.post(url, json=[run] * min(100, count - start))
                 answer.raise_for_status()

@@ -9,6 +9,7 @@ from uuid import uuid4
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from mlflow import MlflowClient
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.linear_model import LogisticRegression
 
@@ -63,3 +64,15 @@ def challenger(model: Any = None, **facts: Any) -> Challenger:
         as_of=AS_OF,
     )
     return replace(made, **facts)
+
+
+def copy_version(client: MlflowClient, model_name: str, *, run_id: str | None = None) -> None:
+    """Register version 1 once more, by hand: without a job, and much faster than a registration."""
+    source = client.get_model_version(model_name, "1").source or ""
+    client.create_model_version(
+        model_name,
+        source,
+        run_id=run_id,
+        model_id=source.removeprefix("models:/"),
+        await_creation_for=0,
+    )

@@ -284,6 +284,5 @@ def test_ping_is_silent_when_all_is_well(registry: Registry) -> None:
 
 
 def _champions(registry: Registry, model_name: str) -> tuple[str | None, str | None]:
-    found = registry.find_champion(model_name), registry.find_previous(model_name)
-    champion, previous = (version and version.version for version in found)
-    return champion, previous
+    champion, previous = registry.find_champion(model_name), registry.find_previous(model_name)
+    return champion.version if champion else None, previous.version if previous else None

@@ -42,7 +42,7 @@ class MeanSpend(RegressorMixin, BaseEstimator):  # type: ignore[misc]  # scikit-
         return np.full(len(X), self.mean_)
 
 
-class SpendShare(PythonModel):  # type: ignore[misc]  # MLflow exports it as Any
+class SpendShare(PythonModel):
     """A model that is code."""
 
     def __init__(self, highest: float) -> None:
@@ -52,12 +52,12 @@ class SpendShare(PythonModel):  # type: ignore[misc]  # MLflow exports it as Any
         return (model_input["spend"] / self.highest).clip(0, 1)
 
 
-class Wordy(PythonModel):  # type: ignore[misc]
+class Wordy(PythonModel):
     def predict(self, context: Any, model_input: pd.DataFrame, params: Any = None) -> Any:
         return ["likely"] * len(model_input)
 
 
-class Short(PythonModel):  # type: ignore[misc]
+class Short(PythonModel):
     def predict(self, context: Any, model_input: pd.DataFrame, params: Any = None) -> Any:
         return [0.5]
 

@@ -13,7 +13,7 @@ from retraining.registry.mlflow_registry import MlflowRegistry
 from retraining.registry.promotions import Promotions
 from retraining.registry.values import Promotion
 from retraining.registry.versions import Versions
-from tests.registry.factories import AS_OF, challenger
+from tests.registry.factories import AS_OF, challenger, copy_version
 
 
 class Killed(BaseException):
@@ -41,9 +41,8 @@ def versions(registry: MlflowRegistry, client: MlflowClient, model_name: str) ->
 
     def make(count: int) -> None:
         registry.register(model_name, challenger())
-        source = client.get_model_version(model_name, "1").source
         for _ in range(count - 1):
-            client.create_model_version(model_name, source)
+            copy_version(client, model_name)
 
     return make
 
@@ -163,4 +162,4 @@ def _agrees(registry: MlflowRegistry, model_name: str) -> None:
     champion, previous = registry.find_champion(model_name), registry.find_previous(model_name)
     assert champion is not None
     assert champion.version == history[0].version
-    assert (previous and previous.version) == history[0].previous
+    assert (previous.version if previous else None) == history[0].previous

@@ -1,6 +1,7 @@
 """What registering leaves in MLflow, whatever interrupts it."""
 
 import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from retraining.errors import UnloadableVersion, UnsupportedModel, VersionNotFou
 from retraining.registry.mlflow_registry import MlflowRegistry
 from retraining.registry.registration import Registration
 from retraining.registry.values import Challenger
-from tests.registry.factories import boosted_model, challenger, features
+from tests.registry.factories import boosted_model, challenger, copy_version, features
 from tests.registry.test_flavours import MeanSpend, SpendShare
 
 
@@ -48,9 +49,14 @@ class SentTwice(Registration):
         super()._create_version(*arguments)
 
 
-def runs_of(client: MlflowClient, model_name: str) -> list[Run]:
+def experiment_of(client: MlflowClient, model_name: str) -> str:
     experiment = client.get_experiment_by_name(f"retrain/{model_name}")
-    return [] if experiment is None else client.search_runs([experiment.experiment_id], "", ViewType.ALL)
+    assert experiment is not None
+    return experiment.experiment_id
+
+
+def runs_of(client: MlflowClient, model_name: str) -> list[Run]:
+    return list(client.search_runs([experiment_of(client, model_name)], "", ViewType.ALL))
 
 
 @pytest.mark.parametrize("step", ["_start_run", "_log_model", "_log_run", "_log_files", "_create_version"])
@@ -71,8 +77,7 @@ def test_a_killed_registration_is_finished_by_the_next_one(
     statuses = {run.info.run_id: run.info.status for run in runs_of(client, model_name)}
     assert statuses.pop(version.run_id) == "FINISHED"
     assert set(statuses.values()) <= {"FAILED"}
-    experiment_id = client.get_experiment_by_name(f"retrain/{model_name}").experiment_id
-    models = client.search_logged_models([experiment_id])
+    models = client.search_logged_models([experiment_of(client, model_name)])
     assert [(model.source_run_id, str(model.status)) for model in models] == [(version.run_id, "READY")]
 
 
@@ -94,7 +99,7 @@ def test_a_model_that_cannot_be_stored_leaves_nothing_in_mlflow(
     ):
         registry.register(model_name, challenger(MeanSpend().fit(features(), [1.0, 2.0])))
 
-    assert runs_of(client, model_name) == []
+    assert client.get_experiment_by_name(f"retrain/{model_name}") is None
     assert registry.list_versions(model_name) == []
 
 
@@ -114,8 +119,8 @@ def test_runs_that_other_jobs_left_open_are_closed_after_a_day(
     registry: MlflowRegistry, client: MlflowClient, model_name: str
 ) -> None:
     registry.register(model_name, challenger())
-    experiment_id = client.get_experiment_by_name(f"retrain/{model_name}").experiment_id
-    killed = client.create_run(experiment_id, start_time=0).info.run_id
+    experiment_id = experiment_of(client, model_name)
+    killed = client.create_run(experiment_id, start_time=1).info.run_id
     under_way = client.create_run(experiment_id).info.run_id
 
     registry.register(model_name, challenger())
@@ -128,7 +133,7 @@ def test_a_deleted_experiment_is_brought_back(
     registry: MlflowRegistry, client: MlflowClient, model_name: str
 ) -> None:
     registry.register(model_name, challenger())
-    client.delete_experiment(client.get_experiment_by_name(f"retrain/{model_name}").experiment_id)
+    client.delete_experiment(experiment_of(client, model_name))
 
     assert registry.register(model_name, challenger()).version == "2"
 
@@ -152,6 +157,8 @@ def test_the_run_and_the_version_tell_everything_in_mlflow(
     assert tags["retraining.as_of"] == "1998-01-01T00:00:00+00:00"
     assert tags["retraining.data.content_hash"] == given.fingerprint.content_hash
     assert tags["retraining.data.rows"] == "1234"
+    assert run.inputs is not None
+    assert run.outputs is not None
     dataset = run.inputs.dataset_inputs[0].dataset
     assert (dataset.name, dataset.digest) == (
         f"{model_name} training set",
@@ -183,9 +190,8 @@ def test_lists_are_complete_over_many_pages(
 ) -> None:
     given = challenger()
     first = registry.register(model_name, given)
-    source = client.get_model_version(model_name, "1").source
     for _ in range(6):
-        client.create_model_version(model_name, source, run_id=first.run_id)
+        copy_version(client, model_name, run_id=first.run_id)
     registry._versions.page_size = 3
 
     listed = registry.list_versions(model_name)
@@ -199,10 +205,10 @@ def test_lists_are_complete_over_many_pages(
 def test_versions_by_hand_survive_without_their_runs(
     registry: MlflowRegistry, client: MlflowClient, model_name: str
 ) -> None:
-    source = f"models:/{client.create_logged_model('0').model_id}"
+    model_id = client.create_logged_model("0").model_id
     client.create_registered_model(model_name)
     for run_id in (None, "0" * 32):
-        client.create_model_version(model_name, source, run_id=run_id)
+        client.create_model_version(model_name, f"models:/{model_id}", run_id=run_id, model_id=model_id)
 
     listed = registry.list_versions(model_name)
 
@@ -217,9 +223,9 @@ def test_changed_files_are_not_loaded(
     version = registry.register(model_name, challenger(SpendShare(200.0)))
     assert registry.load(version).score(features()).max() <= 1
     (tmp_path / "python_model.pkl").write_bytes(b"something else")
-    model_id = client.get_model_version(model_name, "1").source.removeprefix("models:/")
+    source = client.get_model_version(model_name, "1").source or ""
 
-    client.log_model_artifact(model_id, str(tmp_path / "python_model.pkl"))
+    client.log_model_artifact(source.removeprefix("models:/"), str(tmp_path / "python_model.pkl"))
 
     with pytest.raises(UnloadableVersion, match="its files are not those that its job registered"):
         registry.load(version)
@@ -256,3 +262,17 @@ def test_the_challenger_is_not_changed(registry: MlflowRegistry, model_name: str
     registry.register(model_name, given)
 
     assert list(given.input_example.columns) == columns
+
+
+def test_one_registry_serves_many_threads(mlflow_url: str, model_name: str) -> None:
+    registry = MlflowRegistry(mlflow_url)
+    given = [challenger(metrics={"roc_auc": number / 10}) for number in range(4)]
+
+    with ThreadPoolExecutor(4) as threads:
+        versions = list(threads.map(lambda one: registry.register(model_name, one), given))
+
+    assert {version.version for version in versions} == {"1", "2", "3", "4"}
+    assert [(version.job_id, version.metrics) for version in versions] == [
+        (one.job_id, one.metrics) for one in given
+    ]
+    assert registry.list_versions(model_name) == sorted(versions, key=lambda v: v.version, reverse=True)

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import fsspec
+import numpy as np
 import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
@@ -214,7 +215,6 @@ def test_every_source_is_a_data_source_that_can_be_compared(store: Store, tmp_pa
 @pytest.mark.parametrize(
     "source",
     [
-        ParquetSource("http://ann:pa55@127.0.0.1:9/rows.parquet?sig=pa55"),
         ParquetSource("ftp://ann:pa55@127.0.0.1:9/rows.parquet", {"timeout": 0.2}),
         SqlSource("postgresql+asyncpg://ann:pa55@127.0.0.1:9/shop?ssl=disable", table="rows"),
         SqlSource("oracle+nothere://ann:pa55@host/shop", table="rows"),
@@ -224,7 +224,17 @@ def test_every_source_is_a_data_source_that_can_be_compared(store: Store, tmp_pa
     ids=lambda source: source.describe(),
 )
 def test_no_password_is_in_a_message_its_causes_or_a_representation(source: DataSource):
-    """A job's log prints the whole chain of causes."""
+    assert_tells_no_password(source)
+
+
+def test_no_password_of_a_web_address_is_in_a_message(tmp_path: Path):
+    with object_store(tmp_path) as store:
+        address = store.url.replace("://", "://ann:pa55@") + "/none.parquet?sig=pa55"
+        assert_tells_no_password(ParquetSource(address))
+
+
+def assert_tells_no_password(source: DataSource) -> None:
+    """Nor do the causes, which a job's log prints with their whole chain."""
     with pytest.raises(UnreadableSource) as caught:
         source.read(MARCH, time_column="at", columns=("items",))
 
@@ -237,19 +247,21 @@ def test_no_password_is_in_a_message_its_causes_or_a_representation(source: Data
 
 
 def test_an_object_storage_is_read_by_the_window(tmp_path: Path):
-    """A week and one of seven columns of 2024 take a hundredth of the bytes: the footer and the pages."""
-    rows = a_year(8_784 * 60).with_columns(
+    """A week and one of seven columns of a year take less than a twentieth of the bytes."""
+    minutes = 366 * 24 * 60
+    rng = np.random.default_rng(0)
+    rows = pl.DataFrame({f"x{number}": rng.normal(size=minutes) for number in range(6)}).with_columns(
         at=pl.datetime_range(utc(2024, 1, 1), utc(2024, 12, 31, 23, 59), "1m", eager=True)
     )
     (tmp_path / "lake" / "year=2024").mkdir(parents=True)
     file = tmp_path / "lake" / "year=2024" / "rows.parquet"
-    rows.write_parquet(file, row_group_size=20_000, statistics=True)
+    rows.write_parquet(file, row_group_size=20_000)
+    (tmp_path / "lake" / "_SUCCESS").touch()
     week = Window(utc(2024, 3, 1), utc(2024, 3, 8))
 
     with object_store(tmp_path) as s3:
-        source = ParquetSource("s3://lake/", s3.options)
-        found = source.read(week, time_column="at", columns=("amount", "year"))
+        found = ParquetSource("s3://lake/", s3.options).read(week, time_column="at", columns=("x3", "year"))
 
     assert found.height == 7 * 24 * 60
     assert found["year"].unique().to_list() == [2024]
-    assert s3.bytes_sent < 0.1 * file.stat().st_size
+    assert s3.bytes_sent < file.stat().st_size / 20

@@ -1,5 +1,19 @@
-"""The database of these tests."""
+"""Databases: empty ones, and migrated ones that a test may spoil."""
 
-from tests.databases import database, database_url
+from collections.abc import AsyncIterator
 
-__all__ = ["database", "database_url"]
+import pytest
+
+from retraining.store.database import Database
+from tests.databases import empty_postgres, new_database, new_postgres
+
+__all__ = ["empty_postgres", "new_database", "new_postgres"]
+
+
+@pytest.fixture
+async def database(new_database: str) -> AsyncIterator[Database]:
+    """A database with its tables, just migrated."""
+    database = Database(new_database, busy_seconds=0.3)
+    await database.migrate()
+    yield database
+    await database.close()

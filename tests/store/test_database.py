@@ -4,7 +4,7 @@ import asyncio
 import sqlite3
 import threading
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, closing
+from contextlib import closing
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,6 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from retraining.errors import StoreUnavailable
 from retraining.jobs.records import SyncMark
 from retraining.store.database import Database
-from tests.databases import new_postgres_database
 from tests.servers import free_port
 
 DROP_CONNECTIONS = (
@@ -125,10 +124,10 @@ async def test_a_naive_time_is_refused(database: Database) -> None:
             session.add(SyncMark(name="a", at=NOW.replace(tzinfo=None)))
 
 
-async def test_writers_wait_for_each_other_and_lose_nothing(database_url: str, database: Database) -> None:
+async def test_writers_wait_for_each_other_and_lose_nothing(new_database: str, database: Database) -> None:
     """Two processes' worth of connections, twenty writers that read, think and write."""
-    other = Database(database_url, busy_seconds=10)
-    patient = Database(database_url, busy_seconds=10)
+    other = Database(new_database, busy_seconds=10)
+    patient = Database(new_database, busy_seconds=10)
     async with database.write() as session:
         session.add(SyncMark(name="a", at=NOW))
 
@@ -209,9 +208,9 @@ async def test_a_folder_that_is_not_there_is_unavailability(tmp_path: Path) -> N
         await database.ping()
     await database.close()
     # The driver's thread ends by itself, a moment after its connection failed, and wants the loop for that.
-    async with asyncio.timeout(5):
-        while any("_connection_worker_thread" in thread.name for thread in threading.enumerate()):
-            await asyncio.sleep(0.01)
+    for thread in threading.enumerate():
+        if "_connection_worker_thread" in thread.name:
+            await asyncio.to_thread(thread.join, 5)
 
 
 async def test_a_server_that_is_not_there_is_unavailability() -> None:
@@ -229,52 +228,58 @@ async def test_a_database_that_does_not_exist_is_unavailability(postgres_url: st
     await database.close()
 
 
-@asynccontextmanager
-async def postgres_only(server: str) -> AsyncIterator[tuple[Database, asyncpg.Connection]]:
-    """A database, and somebody else's connection to it."""
-    url = await new_postgres_database(server)
-    database = Database(url, busy_seconds=0.3)
+@pytest.fixture
+async def postgres(new_postgres: str) -> AsyncIterator[Database]:
+    database = Database(new_postgres, busy_seconds=0.3)
     await database.migrate()
-    other = await asyncpg.connect(url.replace("+asyncpg", ""))
-    try:
-        yield database, other
-    finally:
-        await other.close()
-        await database.close()
+    yield database
+    await database.close()
 
 
-async def test_a_row_locked_by_somebody_else_is_unavailability(postgres_url: str) -> None:
-    async with postgres_only(postgres_url) as (database, other):
-        async with database.write() as session:
+@pytest.fixture
+async def somebody_else(new_postgres: str) -> AsyncIterator[asyncpg.Connection]:
+    """Another connection to the same database."""
+    connection = await asyncpg.connect(new_postgres.replace("+asyncpg", ""))
+    yield connection
+    await connection.close()
+
+
+async def test_a_table_locked_by_somebody_else_is_unavailability(
+    postgres: Database, somebody_else: asyncpg.Connection
+) -> None:
+    async def write() -> None:
+        async with postgres.write() as session:
             session.add(SyncMark(name="a", at=NOW))
-        async with other.transaction():
-            await other.execute("LOCK TABLE retraining_sync_marks")
-            with pytest.raises(StoreUnavailable, match="lock timeout"):
-                async with database.write() as session:
-                    session.add(SyncMark(name="b", at=NOW))
-        assert await marks(database) == {"a": NOW}
+
+    async with somebody_else.transaction():
+        await somebody_else.execute("LOCK TABLE retraining_sync_marks")
+        with pytest.raises(StoreUnavailable, match="lock timeout"):
+            await write()
+    await write()
+    assert await marks(postgres) == {"a": NOW}
 
 
-async def test_connections_that_the_server_dropped_are_replaced(postgres_url: str) -> None:
-    async with postgres_only(postgres_url) as (database, other):
-        await database.ping()
-        await other.execute(DROP_CONNECTIONS)
-        await database.ping()
+async def test_connections_that_the_server_dropped_are_replaced(
+    postgres: Database, somebody_else: asyncpg.Connection
+) -> None:
+    await postgres.ping()
+    await somebody_else.execute(DROP_CONNECTIONS)
+    await postgres.ping()
 
 
-async def test_a_connection_lost_in_the_middle_is_unavailability(postgres_url: str) -> None:
-    async with postgres_only(postgres_url) as (database, other):
+async def test_a_connection_lost_in_the_middle_is_unavailability(
+    postgres: Database, somebody_else: asyncpg.Connection
+) -> None:
+    async def lose_it() -> None:
+        async with postgres.write() as session:
+            session.add(SyncMark(name="a", at=NOW))
+            await session.flush()
+            await somebody_else.execute(DROP_CONNECTIONS)
+            await run(session, "SELECT 1")
 
-        async def lose_it() -> None:
-            async with database.write() as session:
-                session.add(SyncMark(name="a", at=NOW))
-                await session.flush()
-                await other.execute(DROP_CONNECTIONS)
-                await run(session, "SELECT 1")
-
-        with pytest.raises(StoreUnavailable):
-            await lose_it()
-        assert await marks(database) == {}
+    with pytest.raises(StoreUnavailable):
+        await lose_it()
+    assert await marks(postgres) == {}
 
 
 @pytest.mark.parametrize("url", ["mysql+aiomysql://host/name", "sqlite:///sync.db", "not a url"])

@@ -72,17 +72,17 @@ async def test_migrating_again_keeps_what_is_there(database: Database) -> None:
         assert (await session.exec(select(SyncMark.at))).all() == [NOW]
 
 
-async def test_processes_that_start_at_once_migrate_once(database_url: str) -> None:
+async def test_processes_that_start_at_once_migrate_once(new_database: str) -> None:
     """Connections of their own stand for processes: what orders them is the database."""
-    databases = [Database(database_url, busy_seconds=0.05) for _ in range(6)]
+    databases = [Database(new_database, busy_seconds=0.05) for _ in range(6)]
     await asyncio.gather(*(database.migrate() for database in databases))
     assert await inside(databases[0], differences) == []
     for database in databases:
         await database.close()
 
 
-async def test_a_failing_migration_leaves_nothing_behind(database_url: str) -> None:
-    database = Database(database_url)
+async def test_a_failing_migration_leaves_nothing_behind(new_database: str) -> None:
+    database = Database(new_database)
     await database.migrate()
     await inside(database, lambda connection: downgrade(connection, "base"))
     await run(database, "CREATE TABLE retraining_triggers (in_the_way INTEGER)")

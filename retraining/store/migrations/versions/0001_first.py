@@ -88,6 +88,11 @@ def upgrade() -> None:
     op.create_index(
         op.f("ix_retraining_jobs_status_created_at_id"), "retraining_jobs", ["status", "created_at", "id"]
     )
+    op.create_index(
+        op.f("ix_retraining_jobs_trigger_type_created_at_id"),
+        "retraining_jobs",
+        ["trigger_type", "created_at", "id"],
+    )
 
     op.create_table(
         "retraining_requests",

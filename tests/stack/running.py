@@ -1,0 +1,96 @@
+"""The real stack, run by the real command."""
+
+import os
+import signal
+import stat
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from retraining.cli.client import FacadeClient
+from retraining.stack.home import Home
+from retraining.stack.processes import members
+from retraining.stack.stack_file import Pids, read_stack_file
+from tests.stack.waiting import until
+
+START_SECONDS = 120
+STOP_SECONDS = 15
+"""What the product promises."""
+
+
+@dataclass(frozen=True)
+class RunningStack:
+    """A stack that is ready, and where to find it."""
+
+    home: Path
+    process: subprocess.Popen[bytes]
+    said: Path
+    """What the command printed."""
+    api_url: str
+    prefect_api_url: str
+    mlflow_url: str
+
+    @property
+    def admin_key(self) -> str:
+        return (self.home / "admin.key").read_text().strip()
+
+    @property
+    def pids(self) -> Pids:
+        """As `stack.json` says now."""
+        return read_stack_file(self.home).pids
+
+    @property
+    def client_environment(self) -> dict[str, str]:
+        """What a person has after `set -a; . cli.env`."""
+        lines = (self.home / "cli.env").read_text().splitlines()
+        return {**os.environ, **dict(line.split("=", 1) for line in lines)}
+
+    def client(self) -> FacadeClient:
+        return FacadeClient(self.api_url, self.admin_key)
+
+    def processes(self) -> set[int]:
+        """Everything that belongs to the stack, beside its supervisor and the watchdog."""
+        return members(Home(self.home).mark())
+
+
+@contextmanager
+def up(home: Path, said: Path, *options: str) -> Iterator[subprocess.Popen[bytes]]:
+    """`retraining up` on free ports; no process is left after the block."""
+    ports = ("--api-port", "0", "--prefect-port", "0", "--mlflow-port", "0")
+    with said.open("wb") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "retraining.cli", "up", "--home", str(home), *ports, *options],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
+    try:
+        yield process
+    finally:
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            raise
+        if home.exists():
+            until(lambda: not members(Home(home).mark()), STOP_SECONDS)
+
+
+@contextmanager
+def running_stack(home: Path, *options: str) -> Iterator[RunningStack]:
+    """A stack that is ready."""
+    home.parent.mkdir(parents=True, exist_ok=True)
+    said = home.parent / f"{home.name}-said.txt"
+    with up(home, said, *options) as process:
+        until(lambda: (home / "stack.json").exists() or process.poll() is not None, START_SECONDS)
+        assert process.poll() is None, said.read_text()
+        where = read_stack_file(home).addresses
+        yield RunningStack(home, process, said, where.api_url, where.prefect_api_url, where.mlflow_url)
+
+
+def mode(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
