@@ -13,7 +13,7 @@ from pydantic_core import to_json
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from api.correlation import HEADER
+from api.correlation import HEADER, adopt, send_back
 from retraining import errors
 
 logger = logging.getLogger(__name__)
@@ -165,12 +165,16 @@ def install_error_handlers(app: FastAPI) -> None:
     """
 
     async def handle(request: Request, exc: Exception) -> Response:
-        return respond_to(_told_more(request, exc))
+        current = adopt(request)
+        response = respond_to(_told_more(request, exc))
+        send_back(request, response, current)
+        return response
 
-    async def handle_crash(request: Request, exc: Exception) -> Response:  # noqa: ARG001 - Starlette's signature
+    async def handle_crash(request: Request, exc: Exception) -> Response:
+        current = adopt(request)
         response = respond_to(exc)
         # Starlette answers crashes outside of every middleware, where nothing adds the header any more.
-        response.headers[HEADER] = correlation_id.get() or ""
+        response.headers[HEADER] = current
         return response
 
     for kind in (HTTPException, RequestValidationError, errors.RetrainingError):

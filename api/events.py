@@ -1,7 +1,8 @@
 """The routes of live status: server-sent events of one job, and of all."""
 
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Response
@@ -80,7 +81,7 @@ async def follow_retraining_job(
 
 
 def _stream(
-    facade: Facade, events: AsyncIterator[JobEvent], first: JobEvent | None = None
+    facade: Facade, events: AsyncGenerator[JobEvent, None], first: JobEvent | None = None
 ) -> EventSourceResponse:
     return EventSourceResponse(
         _server_sent(events, first),
@@ -91,13 +92,14 @@ def _stream(
 
 
 async def _server_sent(
-    events: AsyncIterator[JobEvent], first: JobEvent | None
+    events: AsyncGenerator[JobEvent, None], first: JobEvent | None
 ) -> AsyncIterator[ServerSentEvent]:
     try:
-        if first is not None:
-            yield _shown(first)
-        async for event in events:
-            yield _shown(event)
+        async with aclosing(events):
+            if first is not None:
+                yield _shown(first)
+            async for event in events:
+                yield _shown(event)
     except Unavailable:
         # The answer has begun: all that can be done is to end it. Who follows comes back with Last-Event-ID.
         logger.warning("a stream of events was cut", exc_info=True)

@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import cast
 from uuid import UUID
 
 from prefect import get_client
@@ -74,15 +75,18 @@ class Job:
         percent = round(100 * fraction, 1)
         with best_effort("progress"):
             if self._bar is None:
-                self._bar = create_progress_artifact(
+                created = create_progress_artifact(
                     percent, key=f"{self._key}-progress", description=f"Training of {self.model_name}"
                 )
+                self._bar = cast("UUID", created)  # typed as if it might be awaitable; not in a sync flow
             else:
                 update_progress_artifact(self._bar, percent)
 
     def label(self, **labels: str | None) -> None:
         """Keep facts with the run for good: versions before and after, the decision."""
-        given = {f"{LABEL_PREFIX}{name}": value for name, value in labels.items() if value is not None}
+        given: dict[str, bool | int | float | str] = {
+            f"{LABEL_PREFIX}{name}": value for name, value in labels.items() if value is not None
+        }
         with best_effort("labels"), get_client(sync_client=True) as client:
             client.update_flow_run_labels(self.id, given)
 

@@ -103,7 +103,8 @@ def evaluate(
     """Challenger and champion on the same holdout."""
     job.enter("evaluating")
     champion = registry.find_champion(spec.name)
-    job.label(version_before=champion and champion.version, version_after=champion and champion.version)
+    if champion is not None:
+        job.label(version_before=champion.version, version_after=champion.version)
     trained_on = fingerprint(parts.train, spec.time_column)
     return compare(spec, parts, trained_on, scoring, champion=champion, load=registry.load)
 
@@ -178,7 +179,7 @@ def promote(
 ) -> None:
     """Move the aliases, if the champion is still the one that the challenger was compared with."""
     job.enter("promoting")
-    compared_with = comparison.champion_version and comparison.champion_version.version
+    compared_with = None if comparison.champion_version is None else comparison.champion_version.version
     with promotion_lock_sync(version.model_name):
         registry.promote(
             version.model_name,

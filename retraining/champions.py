@@ -1,5 +1,6 @@
 """Who is champion, who was, and changing it by hand."""
 
+import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
@@ -120,5 +121,10 @@ class Champions:
 
 
 async def _in_thread(call: Callable[[], T]) -> T:
-    # Cancelling waits for the call's end: a lock is not given back while aliases still move under it.
-    return await anyio.to_thread.run_sync(call)
+    asking = asyncio.create_task(anyio.to_thread.run_sync(call))
+    try:
+        return await asyncio.shield(asking)
+    except asyncio.CancelledError:
+        # A thread cannot be stopped. The lock around it is not given back while aliases still move.
+        await asyncio.wait({asking})
+        raise

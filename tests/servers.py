@@ -90,5 +90,7 @@ def mlflow_server(home: Path, port: int | None = None) -> Iterator[str]:
         *("--backend-store-uri", f"sqlite:///{home / 'mlflow.db'}"),
         *("--artifacts-destination", str(home / "artifacts"), "--workers", "1"),
     ]
-    with running(command, f"http://127.0.0.1:{port}/health", home / "mlflow.log"):
+    # Its job execution is for evaluating language models: eight more processes.
+    env = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+    with running(command, f"http://127.0.0.1:{port}/health", home / "mlflow.log", env):
         yield f"http://127.0.0.1:{port}"

@@ -53,16 +53,18 @@ def as_numbers(column: str, dtype: pl.DataType, time_column: str | None) -> pl.E
 
 
 def as_text(column: str, dtype: pl.DataType) -> pl.Expr:
-    """The column as text; numbers that stand for booleans as "false" and "true"."""
+    """The column as text; 0 and 1, which stand for booleans, as "false" and "true"."""
     value = pl.col(column)
-    if dtype == pl.Boolean or dtype.is_numeric():
-        names = {0: FALSE_AND_TRUE[0], 1: FALSE_AND_TRUE[1]}
-        return value.cast(pl.Float64).replace_strict(names, default=value.cast(pl.String), return_dtype=pl.String)
+    if dtype.is_numeric():
+        is_boolean = value.is_in([0, 1])
+        return pl.when(is_boolean).then((value == 1).cast(pl.String)).otherwise(value.cast(pl.String)).alias(column)
     return value if dtype == pl.String else value.cast(pl.String)
 
 
 def as_codes(column: str, dtype: pl.DataType, categories: Sequence[str]) -> pl.Expr:
     """The position of each value in `categories`; null for any other value."""
-    if dtype == pl.Boolean and tuple(categories) == FALSE_AND_TRUE:
+    if not categories:
+        return pl.lit(None, pl.UInt32).repeat_by(pl.len())
+    if dtype == pl.Boolean:
         return pl.col(column).cast(pl.UInt32)
     return as_text(column, dtype).cast(pl.Enum(categories), strict=False).to_physical().cast(pl.UInt32)

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from bisect import bisect_right
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from uuid import UUID
 
 from retraining.jobs import repository
@@ -15,6 +15,7 @@ LOOK_SECONDS = 0.25
 KEPT = 2_000
 """Newest events that are kept in memory for all subscribers."""
 BATCH = 500
+READERS = 4
 
 
 class JobFeed:
@@ -24,10 +25,13 @@ class JobFeed:
     slow one delays nobody, and many cost no more than one.
     """
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, kept: int = KEPT) -> None:
         self._database = database
+        self._keep = kept
         self._written = asyncio.Event()
         self._looking = asyncio.Lock()
+        # After a restart all subscribers come back at once: they wait for each other, not for the database.
+        self._catching_up = asyncio.Semaphore(READERS)
         self._stale = True
         self._looked_at = 0.0
         self._kept: list[JobEvent] = []
@@ -43,7 +47,7 @@ class JobFeed:
 
     async def subscribe(
         self, after: int | None = None, job_id: UUID | None = None
-    ) -> AsyncIterator[JobEvent]:
+    ) -> AsyncGenerator[JobEvent, None]:
         """Events with an id above `after`, each once and in order, then those to come.
 
         Without `after`: with `job_id` the job's whole history, else only what happens from now on. With
@@ -52,14 +56,18 @@ class JobFeed:
         Raises:
             StoreUnavailable: the database does not answer; subscribe again after the last event's id.
         """
-        async with self._database.session() as session:
-            newest = await repository.last_event_id(session)
-            if after is None:
-                after = 0 if job_id is not None else newest
-            # An id from the future is one of a database that was replaced: what is new begins here.
-            position = min(after, newest)
-            if job_id is not None and await repository.ended_until(session, job_id, position):
-                return
+        await self._look()
+        if after is None:
+            after = 0 if job_id is not None else self._newest
+        if after > self._newest:
+            self._stale = True
+            await self._look()
+        # An id from the future is one of a database that was replaced: what is new begins here.
+        position = min(after, self._newest)
+        if job_id is not None:
+            async with self._catching_up, self._database.session() as session:
+                if await repository.ended_until(session, job_id, position):
+                    return
         while True:
             written = self._written
             await self._look()
@@ -78,7 +86,7 @@ class JobFeed:
         if self._kept_after is not None and position >= self._kept_after:
             kept = self._kept[bisect_right(self._kept, position, key=_id) :]
             return [event for event in kept if job_id in {None, event.job_id}], newest
-        async with self._database.session() as session:
+        async with self._catching_up, self._database.session() as session:
             events = await repository.events_after(session, position, job_id, BATCH)
         if len(events) == BATCH:
             return events, _id(events[-1])
@@ -92,14 +100,14 @@ class JobFeed:
             self._stale = False  # before reading: whoever writes meanwhile makes us look again
             async with self._database.session() as session:
                 newest = await repository.last_event_id(session)
-                if self._kept_after is None or newest - self._newest > KEPT:
+                if self._kept_after is None or newest - self._newest > self._keep:
                     self._kept, self._kept_after = [], newest
                 elif newest > self._newest:
-                    self._kept += await repository.events_after(session, self._newest, None, 2 * KEPT)
+                    self._kept += await repository.events_after(session, self._newest, None, 2 * self._keep)
                     newest = _id(self._kept[-1])
-            if len(self._kept) > KEPT:
-                self._kept_after = _id(self._kept[-KEPT - 1])
-                self._kept = self._kept[-KEPT:]
+            if len(self._kept) > self._keep:
+                self._kept_after = _id(self._kept[-self._keep - 1])
+                self._kept = self._kept[-self._keep :]
             self._newest = newest
             self._looked_at = time.monotonic()
 

@@ -40,6 +40,16 @@ async def run_events(connection: PrefectConnection) -> AsyncIterator[AsyncIterat
     Raises:
         OrchestratorUnavailable: the stream cannot be opened; from the iterator, that it was cut.
     """
+    subscriber = await _subscribe(connection)
+    try:
+        stream = _run_events(connection, subscriber)
+        async with aclosing(stream):
+            yield stream
+    finally:
+        await _close(subscriber)
+
+
+async def _subscribe(connection: PrefectConnection) -> PrefectEventSubscriber:
     with connection.settings():  # where the subscriber looks for credentials
         subscriber = PrefectEventSubscriber(
             api_url=connection.api_url,
@@ -48,22 +58,17 @@ async def run_events(connection: PrefectConnection) -> AsyncIterator[AsyncIterat
             reconnection_attempts=0,
         )
         try:
-            await _open(subscriber)
-            stream = _run_events(connection, subscriber)
-            async with aclosing(stream):
-                yield stream
-        finally:
-            with suppress(TimeoutError, OSError, WebSocketException), anyio.CancelScope(shield=True):
-                async with asyncio.timeout(CLOSE_SECONDS):
-                    await subscriber.__aexit__(None, None, None)
+            async with asyncio.timeout(OPEN_SECONDS):
+                return await subscriber.__aenter__()
+        except Exception as exc:  # it raises a bare Exception if its credentials are refused
+            await _close(subscriber)
+            raise OrchestratorUnavailable(f"subscribe to its events: {exc}") from exc
 
 
-async def _open(subscriber: PrefectEventSubscriber) -> None:
-    try:
-        async with asyncio.timeout(OPEN_SECONDS):
-            await subscriber.__aenter__()
-    except Exception as exc:  # the subscriber raises bare Exceptions for credentials that are refused
-        raise OrchestratorUnavailable(f"subscribe to its events: {exc}") from exc
+async def _close(subscriber: PrefectEventSubscriber) -> None:
+    with suppress(TimeoutError, OSError, WebSocketException), anyio.CancelScope(shield=True):
+        async with asyncio.timeout(CLOSE_SECONDS):
+            await subscriber.__aexit__(None, None, None)
 
 
 async def _run_events(

@@ -33,8 +33,9 @@ RENEW_SECONDS = 20.0
 # half a minute for a lock that is held for tenths of a second.
 POLL_SECONDS = 0.25
 # With its default settings the Prefect server forgets all leases when it restarts, and then never frees their
-# slots. A slot that decays frees itself, after far longer than any promotion takes.
-SLOT_DECAY_PER_SECOND = 1 / 3600
+# slots. A slot that decays frees itself, ten minutes after the last try to take it: far longer than any
+# promotion takes.
+SLOT_DECAY_PER_SECOND = 1 / 600
 
 log = logging.getLogger(__name__)
 

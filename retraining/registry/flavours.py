@@ -67,10 +67,8 @@ def save(challenger: Challenger, model_name: str, folder: Path) -> "Model":
     types: Sequence[str] = ()
     if flavour in ("sklearn", "lightgbm"):
         types = needed_types(model, model_name, challenger.trusted_types)
-    # The signature describes what MLflow's generic predict() gives, which for a classifier is classes.
-    predicted = challenger.output_example if flavour == "pyfunc" else model.predict(challenger.input_example)
     with _saving(model_name):
-        signature = _signature(challenger.input_example, predicted)
+        signature = _signature(challenger)
         return _write(
             model,
             flavour,
@@ -239,13 +237,18 @@ def _write(
     return mlflow_model
 
 
-def _signature(input_example: pd.DataFrame, predicted: object) -> "ModelSignature":
+def _signature(challenger: Challenger) -> "ModelSignature":
+    """What MLflow's generic predict() takes and gives: for a classifier classes, else what it scores."""
     from mlflow.models import infer_signature
+    from sklearn.base import BaseEstimator, is_classifier
 
+    model = challenger.model
+    classifies = isinstance(model, BaseEstimator) and is_classifier(model)
+    given = model.classes_ if classifies else challenger.output_example
     with warnings.catch_warnings():
         # MLflow hints at integer columns that might miss values one day. The types are the specification's.
         warnings.filterwarnings("ignore", message=".*integer column", category=UserWarning)
-        return infer_signature(input_example, predicted)
+        return infer_signature(challenger.input_example, given)
 
 
 @contextmanager

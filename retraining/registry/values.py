@@ -89,7 +89,11 @@ class ScoringModel(Protocol):
 
 
 class Registry(Protocol):
-    """The door to MLflow. Every method raises RegistryUnavailable if the server does not answer."""
+    """The door to MLflow.
+
+    Every method raises RegistryUnavailable if the server does not answer, and RegistryRefused if it answers
+    that it will not: wrong credentials, most of all.
+    """
 
     def register(self, model_name: str, challenger: Challenger) -> ModelVersion:
         """Log the challenger in one MLflow run and register it as a version, without any alias.
@@ -103,7 +107,12 @@ class Registry(Protocol):
         ...
 
     def load(self, version: ModelVersion) -> ScoringModel:
-        """Load a version for scoring."""
+        """Load a version for scoring.
+
+        Raises:
+            VersionNotFound: it was deleted.
+            UnloadableVersion: its files are missing, changed, or in a format that may not be loaded.
+        """
         ...
 
     def as_scoring(self, model: object, model_name: str) -> ScoringModel:
@@ -156,6 +165,7 @@ class Registry(Protocol):
 
         Raises:
             NoChampion, NothingToRollBackTo.
+            ChampionChanged: somebody else promoted or rolled back at the same time.
         """
         ...
 

@@ -7,10 +7,11 @@ import csv
 import gzip
 import io
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import date, datetime
 from pathlib import Path
-from typing import BinaryIO, TextIO
+from typing import Any, TextIO
 
 import polars as pl
 
@@ -35,22 +36,20 @@ def find_bad_line(
     checks = {name: _check(dtype, formats.get(name)) for name, dtype in types.items()}
     nulls = {"", *null_values}
     for file in files:
-        with file.open("rb") if isinstance(file, Path) else io.BytesIO(file) as stored:
-            problem = _scan(_as_text(stored), checks, types, separator, nulls)
+        with _as_text(file) as text:
+            problem = _scan(text, checks, types, separator, nulls)
         if problem:
             return f"{file.name}, {problem}" if isinstance(file, Path) and len(files) > 1 else problem
     return None
 
 
 def _scan(
-    text: TextIO | None,
+    text: TextIO,
     checks: Mapping[str, "Check"],
     types: Mapping[str, pl.DataType],
     separator: str,
     nulls: set[str],
 ) -> str | None:
-    if text is None:
-        return None
     lines = csv.reader(text, delimiter=separator)
     try:
         header = next(lines, [])
@@ -107,11 +106,16 @@ def _short(value: str) -> str:
     return repr(value if len(value) <= 40 else f"{value[:40]}…")
 
 
-def _as_text(stored: BinaryIO) -> TextIO | None:
-    """The file as text, undecodable bytes as surrogates; None if only polars can unpack it."""
-    magic = stored.read(4)
-    stored.seek(0)
-    if magic == _ZSTANDARD:
-        return None
-    unpacked = gzip.GzipFile(fileobj=stored) if magic.startswith(_GZIP) else stored
-    return io.TextIOWrapper(unpacked, encoding="utf-8-sig", errors="surrogateescape", newline="")
+@contextmanager
+def _as_text(file: Path | bytes) -> Iterator[TextIO]:
+    """The file as text, undecodable bytes as surrogates; empty if only polars can unpack it."""
+    with file.open("rb") if isinstance(file, Path) else io.BytesIO(file) as stored:
+        magic = stored.read(4)
+        stored.seek(0)
+        unpacked: Any = stored
+        if magic.startswith(_GZIP):
+            unpacked = gzip.GzipFile(fileobj=stored)
+        elif magic == _ZSTANDARD:
+            unpacked = io.BytesIO()
+        with io.TextIOWrapper(unpacked, "utf-8-sig", errors="surrogateescape", newline="") as text:
+            yield text

@@ -118,7 +118,7 @@ def reading(source: str, files_to_blame: Sequence[Path] = ()) -> Iterator[None]:
 
     Raises:
         SourceUnreachable: a store that does not answer.
-        UnreadableSource: anything else, naming the file at fault if it is one of `files_to_blame`.
+        UnreadableSource: anything else, naming the one of `files_to_blame` that is no Parquet file.
     """
     try:
         yield

@@ -15,12 +15,13 @@ class DataSource(Protocol):
     def read(self, window: Window, *, time_column: str, columns: Sequence[str]) -> pl.DataFrame:
         """Read the columns (the time column among them if listed) of the rows inside the window.
 
-        Returns rows x columns in the order of `columns`, rows in a deterministic order. Only what the
-        window and the columns need is read. Returns zero rows for an empty window: the caller decides
-        whether that is an error.
+        Returns rows x columns in the order of `columns`, rows in a deterministic order, times as `Date` or
+        as `Datetime("us", "UTC")`. Only what the window and the columns need is read. Returns zero rows for
+        an empty window: the caller decides whether that is an error.
 
         Raises:
-            UnreadableSource: the file, folder, table or server cannot be read.
+            UnreadableSource: the file, folder or table cannot be read.
+            SourceUnreachable: the storage or database does not answer; trying again later may work.
             MissingColumns: with the columns there are.
             WrongColumnType: the time column is not a date or datetime.
         """

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 _FROM_ENVIRONMENT = "env:"
 _PARAMETER_COLON = re.compile(r"(?<![:\w\\]):(?=\w)")
+_CLASS_PREFIX = re.compile(r"^<class '[\w.]+'>: ")
 _IS_BUSY = re.compile(r"\blocked\b|\btimed? ?out\b|too many (clients|connections)", re.IGNORECASE)
 
 
@@ -203,6 +204,9 @@ class SqlSource:
         source = self.describe()
         try:
             yield
+        except OSError as exc:  # asyncpg's timeouts come as they are
+            problem = f"the database does not answer: {_first_line(exc, secret)}"
+            raise SourceUnreachable(source, problem) from presentable_cause(exc, secret)
         except sa.exc.SQLAlchemyError as exc:
             cause, problem = presentable_cause(exc, secret), _first_line(exc, secret)
             is_cut = isinstance(exc, sa.exc.DBAPIError) and exc.connection_invalidated
@@ -230,5 +234,5 @@ class SqlSource:
 
 def _first_line(exc: BaseException, secret: str | None) -> str:
     cause = getattr(exc, "orig", None) or exc
-    lines = str(cause).strip().splitlines()
+    lines = _CLASS_PREFIX.sub("", str(cause).strip()).splitlines()
     return mask_credentials(lines[0] if lines else type(cause).__name__, secret)[:300]

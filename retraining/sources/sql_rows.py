@@ -44,13 +44,28 @@ class FrameBuilder:
 
     def _series(self, name: str, values: Sequence[Any]) -> pl.Series:
         kinds = {type(value) for value in values} - {type(None)}
-        if Decimal in kinds or kinds == {int, float}:
+        # Drivers return classes of their own, derived from Python's.
+        if any(issubclass(kind, Decimal) for kind in kinds) or kinds == {int, float}:
             return pl.Series(name, [None if value is None else float(value) for value in values], pl.Float64)
-        if UUID in kinds:
+        if any(issubclass(kind, UUID) for kind in kinds):
             return pl.Series(name, [None if value is None else str(value) for value in values], pl.String)
         if len(kinds) > 1:
             raise self._mixed(name, (kind.__name__ for kind in kinds))
-        return pl.Series(name, values)
+        if kinds and issubclass(next(iter(kinds)), datetime):
+            # One column may hold the offsets of summer and of winter.
+            values = [value.astimezone(UTC) if value and value.tzinfo else value for value in values]
+        try:
+            series = pl.Series(name, values)
+        except (TypeError, ValueError, OverflowError, pl.exceptions.PolarsError) as exc:
+            raise self._foreign(name, kinds) from exc
+        if series.dtype == pl.Object:
+            raise self._foreign(name, kinds)
+        return series
+
+    def _foreign(self, column: str, kinds: Iterable[type]) -> UnreadableSource:
+        found = " and ".join(sorted(kind.__name__ for kind in kinds))
+        problem = f"column {column} holds {found} values, which no column here can; cast it in a query"
+        return UnreadableSource(self._source, problem)
 
     def _mixed(self, column: str, types: Iterable[str]) -> UnreadableSource:
         return UnreadableSource(self._source, f"column {column} mixes {' and '.join(sorted(types))}")

@@ -32,10 +32,8 @@ class Component:
     """None for a step, which is ready when it has ended well."""
     ready_within: float = 120
     """Seconds."""
-    stops_first: bool = False
-    """Ends before the others, because what it does needs them until the end."""
-    children_outlive: bool = False
-    """Its children go on while it is started again: the jobs of a worker."""
+    runs_jobs: bool = False
+    """Its children are jobs: they go on while it is started again, and end first when the stack stops."""
 
 
 class ComponentProcess:

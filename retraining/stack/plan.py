@@ -165,8 +165,7 @@ def _worker(name: str, home: Home, where: Addresses) -> Component:
         },
         needs=("deploy",),
         health=_polls(f"{where.prefect_api_url}/work_pools/{pool}/workers/filter", name),
-        stops_first=True,
-        children_outlive=True,
+        runs_jobs=True,
     )
 
 

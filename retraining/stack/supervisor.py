@@ -20,10 +20,12 @@ FIRST_BACK_OFF_SECONDS = 0.5
 LONGEST_BACK_OFF_SECONDS = 30.0
 STEADY_SECONDS = 60.0
 """A component that lived this long is started again without delay; its earlier deaths are forgotten."""
-GRACE_SECONDS = 4.0
-"""Each half of the stack (those that stop first, the rest) may take this long to end by itself."""
-FORCE_SECONDS = 3.0
-"""And this long once it is killed, before it is given up: a process that hangs in the kernel."""
+JOB_GRACE_SECONDS = 4.0
+WORKER_GRACE_SECONDS = 2.0
+SERVER_GRACE_SECONDS = 3.0
+"""How long they may take to end by themselves, one after the other."""
+FORCE_SECONDS = 1.5
+"""How long a killed process is waited for before it is given up: it hangs in the kernel."""
 
 
 class Supervisor:
@@ -56,7 +58,7 @@ class Supervisor:
         self._client = httpx.AsyncClient(timeout=5, trust_env=False)  # loopback, past any proxy
         self.stopping = False
         self._announced = False
-        self._grace = GRACE_SECONDS
+        self._hurried = False
         self._keepers: list[asyncio.Task[None]] = []
         self._watchdog: subprocess.Popen[bytes] | None = None
 
@@ -102,32 +104,42 @@ class Supervisor:
         return {name: process.pid for name, process in self._processes.items() if process.exit_code is None}
 
     async def stop(self) -> None:
-        """End every process of the stack, first those that stop first. Nothing is left."""
+        """End every process of the stack: jobs, then workers, then servers. Nothing is left."""
         self.stopping = True
         for keeper in self._keepers:
             keeper.cancel()
         await asyncio.gather(*self._keepers, return_exceptions=True)
         self._home.stack_file.unlink(missing_ok=True)
-        first = [component.name for component in self._components if component.stops_first]
-        await self._end(lambda: set().union(*map(self._members, first)))
-        await self._end(lambda: members(self._mark) | set(self.pids.values()))
+        names = [component.name for component in self._components if component.runs_jobs]
+        workers = {self.pids[name] for name in names if name in self.pids}
+
+        def with_jobs() -> set[int]:
+            return set().union(*map(self._members, names))
+
+        # A worker that is asked to end takes its jobs with it, and nobody tells Prefect: they would show as
+        # running for ever. Asked alone, they say themselves how they end; the worker must not start others.
+        send(workers, signal.SIGSTOP)
+        await self._end(lambda: with_jobs() - workers, JOB_GRACE_SECONDS)
+        send(workers, signal.SIGCONT)
+        await self._end(with_jobs, WORKER_GRACE_SECONDS)
+        await self._end(lambda: members(self._mark) | set(self.pids.values()), SERVER_GRACE_SECONDS)
         await self._client.aclose()
         if self._watchdog is not None:
             self._watchdog.communicate()  # closing its input ends it
 
     def hurry(self) -> None:
-        """Give nobody any time to end by itself."""
-        self._grace = 0.0
+        """Give nobody any more time to end by itself."""
+        self._hurried = True
 
-    async def _end(self, living: Callable[[], set[int]]) -> None:
+    async def _end(self, living: Callable[[], set[int]], grace: float) -> None:
         send(living(), signal.SIGTERM)
         started = time.monotonic()
         while left := living():
             waited = time.monotonic() - started
-            if waited > self._grace + FORCE_SECONDS:
+            if waited > grace + FORCE_SECONDS:
                 self._say(f"could not end the processes {sorted(left)}")
                 return
-            if waited > self._grace:
+            if waited > grace or self._hurried:
                 send(left, signal.SIGKILL)
             await asyncio.sleep(0.05)
 
@@ -185,7 +197,7 @@ class Supervisor:
             self._say(
                 f"{component.name} ended with {describe_exit(code)}, starts again in {delay:g} s{shown}"
             )
-            if not component.children_outlive:
+            if not component.runs_jobs:
                 send(self._members(component.name), signal.SIGKILL)  # they would keep its port
             await asyncio.sleep(delay)
             try:

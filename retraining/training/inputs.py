@@ -23,7 +23,7 @@ import numpy as np
 import polars as pl
 
 from retraining.catalog.spec import ModelSpec
-from retraining.errors import DataProblem, WrongColumnType
+from retraining.errors import UnusableLabels, WrongColumnType
 from retraining.training.metrics import Labels
 
 if TYPE_CHECKING:
@@ -57,16 +57,17 @@ def encode_labels(frame: pl.DataFrame, spec: ModelSpec, classes: Classes) -> Lab
     """The labels as metrics take them: class indices by position in `classes`, or values.
 
     Raises:
-        DataProblem: a label is not among the classes.
+        UnusableLabels: a label is not among the classes.
     """
     labels = _labels(frame, spec)
     if spec.task == "regression":
         return labels.to_numpy().astype(np.float64)
     unseen = sorted(set(labels.unique().to_list()) - set(classes))
     if unseen:
-        raise DataProblem(
+        raise UnusableLabels(
             spec.source.describe(),
-            f"the holdout has labels that no training row has: {', '.join(map(str, unseen))}; "
+            spec.label,
+            f"has classes in the holdout that no training row has ({_some(unseen)}); "
             "leave such rows out of the source, or read a longer window",
         )
     positions = {value: position for position, value in enumerate(classes)}
@@ -86,21 +87,22 @@ def check_classes(classes: Classes, spec: ModelSpec, side: str) -> None:
     """Refuse a side of the split whose labels cannot train or judge a classifier.
 
     Raises:
-        DataProblem: fewer than two classes, or more than two for a binary task.
+        UnusableLabels: fewer than two classes, or more than two for a binary task.
     """
     if spec.task == "regression":
         return
     if len(classes) < 2:
-        found = f"only the class {classes[0]}" if classes else "no class"
-        raise DataProblem(
+        found = f"is {classes[0]!r} in every row" if classes else "is in no row"
+        raise UnusableLabels(
             spec.source.describe(),
-            f"the {side} has {found} in {spec.label}, needs at least two; read a longer window",
+            spec.label,
+            f"{found} of the {side}; read a longer window or more entities",
         )
     if spec.task == "binary" and len(classes) > 2:
-        raise DataProblem(
+        raise UnusableLabels(
             spec.source.describe(),
-            f"the label {spec.label} has {len(classes)} classes ({_some(classes)}), a binary model needs "
-            "two; make it a multiclass model or mend the label",
+            spec.label,
+            f"has {len(classes)} classes in the {side} ({_some(classes)}), a binary model has two",
         )
 
 
@@ -140,7 +142,7 @@ def _labels(frame: pl.DataFrame, spec: ModelSpec) -> pl.Series:
         return label.cast(pl.String)
     if dtype.is_integer() or dtype == pl.Boolean:
         return label.cast(pl.Int64)
-    if dtype.is_float() and bool((label.drop_nulls() % 1 == 0).all()):
+    if dtype.is_numeric() and bool((label.cast(pl.Float64).drop_nulls() % 1 == 0).all()):
         return label.cast(pl.Int64)  # whole numbers that nulls turned into floats on their way
     raise WrongColumnType(
         spec.source.describe(),

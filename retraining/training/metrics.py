@@ -118,7 +118,7 @@ _TABLE = (
     Metric("rmse", "minimize", _regression, _rmse, weighted=_w.rmse),
     Metric("r2", "maximize", _regression, _r2, weighted=_w.r2),
     Metric("mape", "minimize", _regression, _mape, per_row=_w.percentage_errors),
-    Metric("median_absolute_error", "minimize", _regression, _median_ae),
+    Metric("median_absolute_error", "minimize", _regression, _median_ae, weighted=_w.median_absolute_error),
 )
 METRICS: Mapping[str, Metric] = {metric.name: metric for metric in _TABLE}
 """Every metric with a name. Multiclass metrics are macro averages over classes where they average at all."""

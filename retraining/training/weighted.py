@@ -96,6 +96,17 @@ def r2(labels: Vector, scores: Vector, weights: Weights) -> Vector:
     return 1 - _ratio(weights @ squared_errors(labels, scores), total)
 
 
+def median_absolute_error(labels: Vector, scores: Vector, weights: Weights) -> Vector:
+    """(resamples,) medians of the absolute errors; the mean of the middle two where their number is even."""
+    errors = absolute_errors(labels, scores)
+    order = np.argsort(errors)
+    ordered, reached = errors[order], np.cumsum(weights[:, order], axis=1)
+    rows = reached[:, -1:]
+    lower = (reached <= (rows - 1) // 2).sum(axis=1)
+    upper = (reached <= rows // 2).sum(axis=1)
+    return np.asarray((ordered[lower] + ordered[upper]) / 2)
+
+
 def _by_score(
     labels: Vector, scores: Vector, weights: Weights, *, descending: bool
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:

@@ -13,7 +13,8 @@ from fastapi import FastAPI, Header, HTTPException, Request
 from fastapi.responses import JSONResponse, PlainTextResponse
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
-from api.correlation import HEADER
+from api.correlation import HEADER, install_correlation
+from api.errors import install_error_handlers
 from api.router import create_router
 from retraining.auth.caller import Caller
 from retraining.auth.keys import KeyStore
@@ -193,6 +194,34 @@ async def test_a_dependency_that_returns_no_caller_lets_nobody_in(tmp_path: Path
     host.app.include_router(create_router(settings_in(tmp_path), authenticate=careless, doors=fakes.doors))
     async with hosted(host) as client:
         error_of(await client.get(JOBS), 500, "InternalError")
+
+
+@pytest.mark.parametrize("with_middleware", [False, True])
+async def test_a_host_may_take_the_error_format_for_all_its_routes(with_middleware: bool) -> None:
+    app = FastAPI()
+
+    @app.get("/crash")
+    async def crash() -> None:
+        raise RuntimeError("the password is hunter2")
+
+    @app.get("/items/{number}")
+    async def item(number: int) -> None:
+        raise HTTPException(418, "a teapot")
+
+    install_error_handlers(app)
+    if with_middleware:
+        install_correlation(app)
+    async with serving(app) as url, httpx.AsyncClient(base_url=url, headers={HEADER: "req-1"}) as client:
+        for path, status, error in (
+            ("/crash", 500, "InternalError"),
+            ("/nope", 404, "NotFound"),
+            ("/items/x", 422, "ValidationError"),
+            ("/items/7", 418, "HttpError"),
+        ):
+            body = error_of(await client.get(path), status, error)
+            assert body["correlation_id"] == "req-1"
+            assert "hunter2" not in body["message"]
+        error_of(await client.delete("/crash"), 405, "MethodNotAllowed")
 
 
 async def test_without_its_lifespan_the_router_says_what_is_missing(

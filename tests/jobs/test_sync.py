@@ -162,7 +162,7 @@ async def test_events_wait_while_the_database_is_locked(
             with pytest.raises(TimeoutError):
                 await until(statuses(database, running=1), seconds=0.3)
             other.execute("ROLLBACK")
-            await until(statuses(database, running=1))
+            await until(shows(database, run.id, status="running", progress=0.5))
     assert [event.kind for event in await log(database)] == ["state", "state", "progress"]
     await database.close()
 

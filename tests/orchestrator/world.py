@@ -103,10 +103,12 @@ class PrefectWorld:
             "state": Scheduled(scheduled_time=at).model_dump(mode="json", include={"type", "state_details"})
         }
         url = f"{self.client.api_url}deployments/{self.deployment_id}/create_flow_run/bulk"
+        missing = count
         async with httpx.AsyncClient(timeout=120) as http:
-            for start in range(0, count, 100):
-                answer = await http.post(url, json=[run] * min(100, count - start))
+            while missing:
+                answer = await http.post(url, json=[run] * min(100, missing))
                 answer.raise_for_status()
+                missing -= sum(result["status"] == "CREATED" for result in answer.json()["results"])
 
     async def start(self, run_id: UUID) -> None:
         await self.client.set_flow_run_state(run_id, Running())

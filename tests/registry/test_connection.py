@@ -64,7 +64,7 @@ def test_every_call_says_at_once_that_nothing_listens(call: str) -> None:
     with pytest.raises(RegistryUnavailable, match="MLflow is unavailable"):
         CALLS[call](registry)
 
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 10
 
 
 @pytest.mark.parametrize("status", [500, 502, 503, 429])
@@ -102,7 +102,7 @@ def test_a_server_that_hangs_is_given_up_in_time(monkeypatch: pytest.MonkeyPatch
             started = time.monotonic()
             with pytest.raises(RegistryUnavailable):
                 ask(registry)
-            assert time.monotonic() - started < 5
+            assert time.monotonic() - started < 10
 
 
 @pytest.mark.parametrize("address", ["http://127.0.0.1:1", "http://nowhere.invalid", "not an address"])

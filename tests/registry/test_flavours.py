@@ -299,6 +299,7 @@ def test_the_signature_has_the_columns_and_the_example_is_stored(tmp_path: Path)
         ("spend", "double"),
         ("recency", "double"),
     ]
+    assert stored.signature.outputs.inputs[0].type == np.dtype("float64")
     example = json.loads((tmp_path / "model" / "input_example.json").read_text())
     assert example["columns"] == ["orders", "spend", "recency"]
     assert len(example["data"]) == 3

@@ -52,7 +52,7 @@ async def supervised(
     supervisor = Supervisor(
         components,
         home=place,
-        environment=dict(os.environ),
+        environment={**os.environ, "ENDS": str(home / "ends.txt")},
         lock=lock,
         say=said.append,
         changed=lambda pids: said.append(json.dumps(pids)),
@@ -106,7 +106,7 @@ async def test_a_component_that_dies_comes_back_on_its_port(tmp_path: Path, port
 
 async def test_the_children_of_a_worker_outlive_it(tmp_path: Path, ports: list[int]) -> None:
     """Jobs under way go on when their worker is killed and started again."""
-    worker = small_server("worker", ports[0], "grandchild", children_outlive=True)
+    worker = small_server("worker", ports[0], "grandchild", runs_jobs=True)
     async with supervised(tmp_path, [worker]) as stack:
         before = stack.pids["worker"]
         (job,) = members(Home(tmp_path).mark()) - {before}
@@ -114,6 +114,17 @@ async def test_the_children_of_a_worker_outlive_it(tmp_path: Path, ports: list[i
         await eventually(lambda: stack.pids.get("worker") not in {None, before})
         assert alive(job)
     assert not alive(job)
+
+
+async def test_jobs_end_before_their_worker_and_both_before_the_servers(
+    tmp_path: Path, ports: list[int]
+) -> None:
+    """Whoever needs another to tell how it ended goes before it."""
+    worker = small_server("worker", ports[0], "grandchild", runs_jobs=True)
+    async with supervised(tmp_path, [small_server("server", ports[1]), worker]):
+        pass
+    ends = [line.split()[0] for line in (tmp_path / "ends.txt").read_text().splitlines()]
+    assert ends == ["grandchild", "worker", "server"]
 
 
 async def test_a_component_that_keeps_dying_is_started_later_and_later(

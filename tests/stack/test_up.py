@@ -116,6 +116,14 @@ def test_sigterm_ends_everything_even_a_running_job(own_stack: RunningStack) -> 
     assert not (own_stack.home / "stack.json").exists()
 
 
+def test_a_job_that_was_stopped_with_the_stack_says_so(own_stack: RunningStack) -> None:
+    """Prefect and the facade know its end when the stack comes back in the same home."""
+    with running_stack(own_stack.home) as again, again.client() as facade:
+        (job,) = facade.jobs()
+        assert job["status"] == "failed"
+        assert "termination signal" in job["error_message"]
+
+
 def test_nothing_outlives_a_supervisor_that_is_killed(tmp_path: Path) -> None:
     """kill -9 while the servers start: they, and what they started, are gone soon after."""
     home, said = tmp_path / "home", tmp_path / "said.txt"
