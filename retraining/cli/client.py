@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
+from uuid import uuid4
 
 import httpx
 
@@ -19,6 +20,7 @@ ANSWER_SECONDS = 30.0
 SILENCE_SECONDS = 45.0
 """The event stream says something at least every 15 s; so long a silence means that it is cut."""
 RECONNECTS = 8
+REPEAT_SECONDS = 1.0
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
@@ -46,10 +48,15 @@ class NotReachable(Problem):
 
 
 class FacadeClient:
-    """A caller of the facade. Every method raises Refused or NotReachable."""
+    """A caller of the facade. Every method raises Refused or NotReachable.
 
-    def __init__(self, api_url: str, key: str) -> None:
+    With `patience_seconds`, requests that nobody could serve for the moment are repeated for so long. A start
+    may be, because it carries an idempotency key.
+    """
+
+    def __init__(self, api_url: str, key: str, patience_seconds: float = 0) -> None:
         self.api_url = api_url.rstrip("/")
+        self._patience_seconds = patience_seconds
         self._http = httpx.Client(
             headers={"Authorization": f"Bearer {key}"},
             timeout=ANSWER_SECONDS,
@@ -75,8 +82,13 @@ class FacadeClient:
         if_running: str = "queue",
     ) -> dict[str, Any]:
         """Start a job: job_id, status, message, links."""
-        wanted = {"model_name": model_name, "parameters": parameters, "if_running": if_running}
-        return self._object("POST", "", json=wanted if as_of is None else {**wanted, "as_of": as_of})
+        wanted = {
+            "model_name": model_name,
+            "parameters": parameters,
+            "as_of": as_of,
+            "if_running": if_running,
+        }
+        return self._object("POST", "", json=wanted, headers={"Idempotency-Key": uuid4().hex})
 
     def jobs(self, **query: str | int | None) -> list[dict[str, Any]]:
         """Jobs, newest first."""
@@ -152,13 +164,21 @@ class FacadeClient:
         return list(self._ask("GET", path, params=query))
 
     def _ask(self, method: str, path: str, **request: Any) -> Any:
-        try:
-            answer = self._http.request(method, f"{self.api_url}{ROOT}{path}", **request)
-        except httpx.HTTPError as exc:
-            raise NotReachable(self.api_url, str(exc) or type(exc).__name__) from exc
-        if answer.is_error:
-            raise _refusal(answer)
-        return answer.json()
+        deadline = time.monotonic() + self._patience_seconds
+        while True:
+            problem: Refused | NotReachable
+            try:
+                answer = self._http.request(method, f"{self.api_url}{ROOT}{path}", **request)
+                if not answer.is_error:
+                    return answer.json()
+                problem = _refusal(answer)
+                if problem.status != httpx.codes.SERVICE_UNAVAILABLE:
+                    raise problem
+            except httpx.HTTPError as exc:
+                problem = NotReachable(self.api_url, str(exc) or type(exc).__name__)
+            if time.monotonic() >= deadline:
+                raise problem
+            time.sleep(REPEAT_SECONDS)
 
     def _events(self, job_id: str, last_id: str | None) -> Iterator[tuple[str, dict[str, Any]]]:
         headers = {} if last_id is None else {"Last-Event-ID": last_id}

@@ -13,6 +13,8 @@ from retraining.demo.timeline import DemoFailed, Timeline
 from retraining.errors import RetrainingError
 
 PIPE_WIDTH = 200
+PATIENCE_SECONDS = 60
+"""For a machine that is busy with something else."""
 
 
 def main() -> int:
@@ -30,7 +32,8 @@ def main() -> int:
             timeline.say("MLflow", where.mlflow_url)
             timeline.say("API", where.api_url)
             ready = timeline.seconds
-            with FacadeClient(where.api_url, home.admin_key.read_text(encoding="utf-8").strip()) as facade:
+            key = home.admin_key.read_text(encoding="utf-8").strip()
+            with FacadeClient(where.api_url, key, PATIENCE_SECONDS) as facade:
                 Story(facade, where, home, timeline).play()
             timeline.act(
                 f"Everything happened, in {timeline.seconds - ready:.0f} s after the stack was ready"

@@ -14,7 +14,7 @@ WIDTH = 14
 """Columns for whom a line is about."""
 
 
-class DemoFailed(Exception):  # noqa: N818 - it reads as what happened
+class DemoFailed(Exception):
     """Something that the demo shows did not happen."""
 
 

@@ -64,23 +64,30 @@ class CsvSource:
         wanted = list(dict.fromkeys((*columns, time_column)))
         with files.reading(source):
             inputs = self._inputs()
-            rows = self._scan(inputs, time_column)
-            schema = rows.collect_schema()
-            require_columns(source, schema, wanted)
-            first_time = self._first_value(inputs, time_column)
-            if first_time is None:
-                return pl.DataFrame(schema={**schema, time_column: INSTANT}).select(columns)
-            if self.time_format is None and not _ISO.match(first_time):
-                raise WrongColumnType(source, time_column, f"text like {first_time!r}", NEEDED)
-            require_time(source, time_column, schema[time_column])
-            rows = rows.filter(inside(window, time_column, schema[time_column])).select(wanted)
             try:
-                frame = rows.collect()
+                frame = self._read_window(inputs, window, time_column, wanted)
+            # At any step: polars reads ahead, so that even the first value may fail on a line far below.
             except pl.exceptions.PolarsError as exc:
-                raise self._explained(
-                    exc, inputs, {name: schema[name] for name in wanted}, time_column
-                ) from exc
+                problem = self._bad_line(inputs, time_column, wanted)
+                if problem is None:
+                    raise
+                raise UnreadableSource(source, problem) from exc
         return in_canonical_order(in_utc(frame, time_column), time_column, columns)
+
+    def _read_window(
+        self, inputs: Inputs, window: Window, time_column: str, wanted: list[str]
+    ) -> pl.DataFrame:
+        source = self.describe()
+        rows = self._scan(inputs, time_column)
+        schema = rows.collect_schema()
+        require_columns(source, schema, wanted)
+        first_time = self._first_value(inputs, time_column)
+        if first_time is None:
+            return pl.DataFrame(schema={**schema, time_column: INSTANT}).select(wanted)
+        if self.time_format is None and not _ISO.match(first_time):
+            raise WrongColumnType(source, time_column, f"text like {first_time!r}", NEEDED)
+        require_time(source, time_column, schema[time_column])
+        return rows.filter(inside(window, time_column, schema[time_column])).select(wanted).collect()
 
     def _inputs(self) -> Inputs:
         path = os.fspath(self.path)
@@ -108,28 +115,31 @@ class CsvSource:
         return None if first.is_empty() else str(first.item())
 
     def _open(self, inputs: Inputs, **types: Any) -> pl.LazyFrame:
+        options: dict[str, Any] = {}
+        if isinstance(inputs, str):
+            options = {
+                "storage_options": dict(self.storage_options or {}),
+                "glob": files.has_wildcard(inputs),
+            }
         return pl.scan_csv(
             inputs,
-            glob=isinstance(inputs, str) and files.has_wildcard(inputs),
             separator=self.separator,
             null_values=list(self.null_values),
             infer_schema_length=INFERRED_FROM,
-            storage_options=dict(self.storage_options)
-            if isinstance(inputs, str) and self.storage_options
-            else None,
-            **types,
+            **{"glob": False, **options, **types},
         )
 
-    def _explained(
-        self, exc: Exception, inputs: Inputs, types: Mapping[str, pl.DataType], time_column: str
-    ) -> UnreadableSource:
-        found = None
-        if not isinstance(inputs, str):
-            found = find_bad_line(
-                inputs,
-                types,
-                separator=self.separator,
-                null_values=self.null_values,
-                formats={time_column: self.time_format} if self.time_format else {},
-            )
-        return UnreadableSource(self.describe(), found or f"cannot be read: {files.say(exc)}")
+    def _bad_line(self, inputs: Inputs, time_column: str, wanted: list[str]) -> str | None:
+        if isinstance(inputs, str):
+            return None
+        try:
+            schema = self._scan(inputs, time_column).collect_schema()
+        except pl.exceptions.PolarsError:
+            schema = pl.Schema()
+        return find_bad_line(
+            inputs,
+            {name: schema[name] for name in wanted if name in schema},
+            separator=self.separator,
+            null_values=self.null_values,
+            formats={time_column: self.time_format} if self.time_format else {},
+        )

@@ -22,10 +22,10 @@ from retraining.training.metrics import Labels, Metric, Scores
 from retraining.training.weighted import Vector, Weights
 
 SEED = 1997
-MAX_ROWS = 100_000
+MAX_ROWS = 50_000
 MAX_BLOCKS = 20_000
-_BATCH_CELLS = 1_000_000
-"""Cells of one batch of weights (resamples x rows): 8 MB, and a handful of such arrays while it is used."""
+_BATCH_CELLS = 400_000
+"""Cells of one batch of weights (resamples x rows): 3 MB, so that it stays near the processor."""
 _MIN_DEFINED = 0.9
 """Share of resamples in which the metric must be defined for their quantiles to mean anything."""
 

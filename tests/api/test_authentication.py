@@ -45,7 +45,7 @@ async def _status(client: httpx.AsyncClient, method: str, path: str, **request: 
         return answer
 
 
-def test_every_route_is_listed_here() -> None:
+async def test_every_route_is_listed_here() -> None:
     documented = {
         (method.upper(), path)
         for path, methods in create_app().openapi()["paths"].items()

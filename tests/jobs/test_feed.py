@@ -11,12 +11,13 @@ import pytest
 
 from retraining.jobs import repository
 from retraining.jobs.feed import JobFeed
-from retraining.jobs.ledger import JobLedger
+from retraining.jobs.following import created, job_of
+from retraining.jobs.ledger import LOG, JobLedger
 from retraining.jobs.records import JobEvent
 from retraining.jobs.status import RetrainingStatus
 from retraining.orchestrator.values import JobRun
 from retraining.store.database import Database
-from tests.jobs.news import a_run, ended, progress, started
+from tests.jobs.news import START, a_run, ended, progress, started
 from tests.jobs.waiting import until
 
 
@@ -162,6 +163,40 @@ async def test_a_reader_far_behind_reads_the_log_itself(database: Database, ledg
         read += await take(events, 750)
     assert len(set(ids(read))) == 751
     assert ids(read) == sorted(set(ids(read)))  # type: ignore[type-var]
+
+
+async def test_a_reader_who_comes_from_another_replica_gets_nothing_twice(
+    feed: JobFeed, elsewhere: JobLedger, database: Database
+) -> None:
+    """It has read further than this process has looked."""
+    await elsewhere.follow([a_run()])
+    async with aclosing(feed.subscribe(after=0)) as events:
+        await take(events, 1)  # this process has just looked
+    await elsewhere.follow([a_run(), a_run()])
+    async with database.session() as session:
+        read_elsewhere = await repository.last_event_id(session)
+    async with aclosing(feed.subscribe(after=read_elsewhere)) as events:
+        first = asyncio.create_task(take(events, 1))
+        run = a_run()
+        await elsewhere.follow([run])
+        assert [event.job_id for event in await first] == [run.id]
+
+
+async def test_an_event_becomes_visible_only_after_all_before_it(
+    feed: JobFeed, database: Database, elsewhere: JobLedger
+) -> None:
+    """A writer that has its id and not committed yet holds back those who come later."""
+    slow, quick = a_run(), a_run()
+    async with aclosing(feed.subscribe(after=0)) as events:
+        async with database.write(serial=LOG) as session:
+            await repository.log(session, [created(job_of(slow, START))])
+            await session.flush()
+            later = asyncio.create_task(elsewhere.follow([quick]))
+            with pytest.raises(TimeoutError):
+                await take(events, 1, seconds=0.4)
+        await later
+    told = await take(feed.subscribe(after=0), 2)
+    assert [event.job_id for event in told] == [slow.id, quick.id]
 
 
 async def test_many_readers_and_writers_lose_and_repeat_nothing(

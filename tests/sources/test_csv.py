@@ -49,6 +49,20 @@ def test_the_bad_line_is_named(bad: str | bytes, problem: str, tmp_path: Path):
     assert problem in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("bad", "problem"),
+    [
+        (b"2024-01-01T00:00:00,1.5,2,true,caf\xe9", "line 3 is not UTF-8 text"),
+        (b"2024-01-01T00:00:00,1.5,2,true,x,y", "line 3 has 6 fields, the header has 5"),
+    ],
+)
+def test_a_bad_line_that_hinders_even_the_inference_of_types_is_named(
+    bad: bytes, problem: str, tmp_path: Path
+):
+    with pytest.raises(UnreadableSource, match=problem):
+        read(CsvSource(write(tmp_path, HEADER, LINE, bad, LINE)))
+
+
 def test_the_first_of_several_bad_lines_is_named(tmp_path: Path):
     lines = [LINE] * 20_000
     lines[15_000] = "2024-01-01T00:00:00,lots,2,true,x"

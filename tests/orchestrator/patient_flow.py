@@ -1,0 +1,29 @@
+"""A job that does nothing but wait, for tests with a real worker."""
+
+import time
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from prefect import flow
+from prefect.client.schemas.objects import State
+from prefect.runtime import flow_run
+from prefect.states import Cancelled, Completed
+
+from retraining.orchestrator.cancellation import cancelled_before_start, prompt_cancellation
+from retraining.orchestrator.labels import FLOW_NAME
+
+
+@flow(name=FLOW_NAME)
+def retrain(
+    model_name: str, parameters: dict[str, Any] | None = None, as_of: datetime | None = None
+) -> State[Any]:
+    """Leave a file, then wait for `seconds`."""
+    chosen = parameters or {}
+    run_id = flow_run.id
+    if cancelled_before_start(run_id):
+        return Cancelled(message="cancelled before it started")
+    with prompt_cancellation(run_id):
+        Path(chosen["begun"]).touch()
+        time.sleep(chosen["seconds"])
+    return Completed()
