@@ -168,15 +168,14 @@ def _compare(
 
 
 def figures(*values: float) -> tuple[str, ...]:
-    """Numbers for people, with as many digits as their size needs and as telling them apart takes."""
-    finite = [abs(value) for value in values if math.isfinite(value)]
-    largest = max(finite, default=0.0)
+    """Numbers for people: the digits that their size needs, and more where two of them would look alike."""
+    largest = max((abs(value) for value in values if math.isfinite(value)), default=0.0)
     digits = 0 if largest >= 10_000 else 2 if largest >= 10 else 3
-    for _ in range(6):
-        shown = tuple(_figure(value, digits) for value in values)
-        if len(set(shown)) == len(set(values)):
+    for more in range(6):
+        shown = tuple(_figure(value, digits + more) for value in values)
+        tiny = any(value != 0 and not text.strip("-0.,") for value, text in zip(values, shown, strict=True))
+        if len(set(shown)) == len(set(values)) and not tiny:
             break
-        digits += 1
     return shown
 
 

@@ -29,23 +29,18 @@ def watch(facade: FacadeClient, job_id: str, out: Console) -> dict[str, Any]:
 
 def lines(events: Iterator[dict[str, Any]]) -> Iterator[str]:
     """One line for each status and each stage, with the progress by quarters."""
-    shown = ("", "", -1)
+    shown: tuple[object, ...] = ()
     for event in events:
-        quarter = int(4 * (event["progress"] or 0))
-        seen = (event["status"], event["stage"] or "", quarter)
-        if seen == shown:
-            continue
+        done = event["progress"]
+        if event["kind"] == "progress":
+            line = event["stage"] if done is None else f"{event['stage']} {done:.0%}"
+            seen: tuple[object, ...] = (event["stage"], int(4 * (done or 0)))
+        else:
+            line = "cancel requested" if event["kind"] == "cancelling" else event["status"]
+            seen = (line,)
+        if seen != shown:
+            yield f"  {line}"
         shown = seen
-        yield _line(event)
-
-
-def _line(event: dict[str, Any]) -> str:
-    if event["kind"] == "cancelling":
-        return "  cancel requested"
-    if event["kind"] == "state" or not event["stage"]:
-        return f"  {event['status']}"
-    done = "" if event["progress"] is None else f" {event['progress']:.0%}"
-    return f"  {event['stage']}{done}"
 
 
 def _draw(events: Iterator[dict[str, Any]], out: Console) -> None:

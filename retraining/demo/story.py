@@ -151,17 +151,19 @@ class Story:
 
     def _show_versions(self) -> None:
         table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-        for title in ("MODEL", "VERSION", "NOW", "SCORE", "BECAME CHAMPION", "DECISION"):
+        for title in ("MODEL", "VERSION", "AS OF", "SCORE", "CHAMPION", "DECISION"):
             table.add_column(title, no_wrap=title != "DECISION")
         for model in sorted(self._facade.models(), key=lambda one: str(one["name"])):
             metric = model["metric"]["name"]
+            reigns = reigns_of(self._facade.promotions(model["name"]))
             versions = self._facade.versions(model["name"])
-            check(len(versions) >= 2, f"{model['name']} has versions", versions)
+            check(len(reigns) >= 2, f"{model['name']} had two champions", reigns)
             for version in reversed(versions):
-                crowned = ", ".join(one["at"][11:19] for one in reversed(version["promotions"]))
                 table.add_row(
-                    *(model["name"], version["version"], ", ".join(version["aliases"]) or "-"),
-                    *(f"{metric} {version['metrics'][metric]:.4g}", crowned or "never", version["decision"]),
+                    *(model["name"], version["version"], self._facade.job(version["job_id"])["as_of"][:10]),
+                    f"{metric} {version['metrics'][metric]:.4g}",
+                    reigns.get(version["version"], "never"),
+                    version["decision"],
                 )
         self._timeline.table(table)
 
@@ -183,6 +185,8 @@ class Story:
     def _outcome(self, job: Job, style: str = "green") -> None:
         why = job["error_message"] or job["decision"] or ""
         self._timeline.say(job["model_name"], f"{outcome_of(job)}: {why}", style=style)
+        if job["mlflow_run_url"]:
+            self._timeline.say(job["model_name"], f"in MLflow: {job['mlflow_run_url']}")
 
 
 def outcome_of(job: Job) -> str:
@@ -190,6 +194,17 @@ def outcome_of(job: Job) -> str:
     if job["status"] == "completed":
         return f"version {job['challenger_version']} {'promoted' if job['promoted'] else 'refused'}"
     return str(job["status"])
+
+
+def reigns_of(promotions: list[dict[str, Any]]) -> dict[str, str]:
+    """From when to when each version was champion, by version. `promotions` come newest first."""
+    ends = ["now", *(one["at"][11:19] for one in promotions)]
+    reigns: dict[str, str] = {}
+    for promotion, end in zip(promotions, ends, strict=False):
+        reign = f"{promotion['at'][11:19]} to {end}"
+        later = reigns.get(promotion["version"])
+        reigns[promotion["version"]] = f"{reign}, {later}" if later else reign
+    return reigns
 
 
 def comparison_of(job: Job) -> Comparison:

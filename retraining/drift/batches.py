@@ -22,7 +22,9 @@ def schema_of(table: Table) -> pl.Schema:
     return pl.Schema() if first is None else first.lazy().collect_schema()
 
 
-def read_batches(table: Table, columns: Sequence[pl.Expr], where: pl.Expr | None = None) -> Iterator[pl.DataFrame]:
+def read_batches(
+    table: Table, columns: Sequence[pl.Expr], where: pl.Expr | None = None
+) -> Iterator[pl.DataFrame]:
     """The table's rows that meet `where`, as `columns`, at most ROWS_PER_BATCH at a time.
 
     The next batch is read while the caller works on this one; no more than these two are in memory.

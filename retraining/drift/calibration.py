@@ -2,17 +2,21 @@
 
 Two things are asked of a score, and the threshold is the larger of the two answers.
 
-*Does it matter?* With a million rows a negligible difference is certain, and still no reason to retrain. So the
-threshold never falls below an effect size, Evidently's conventional 0.1 for every method here.
+*Does it matter?* With a million rows a negligible difference is certain, and still no reason to retrain. So
+the threshold never falls below an effect size, Evidently's conventional 0.1 for every method here.
 
 *Is it more than chance?* Two windows of the same distribution differ as well, the more the smaller they are.
 Draw a reference of its size and chunks of the current window's size from the reference profile's own
-proportions, and the score stays below `noise_level` with a chance of 1 - alpha. That is computed, not drawn:
+proportions, and all but a share `alpha` of the scores stay below the noise level. It is computed, not drawn:
 the limit distribution of such chunks is known, gives the same answer every time and costs microseconds.
 
-A check asks several questions of several columns. So that the chance of any false alarm among them stays under
-`false_alarm_rate`, each question gets an equal part of it (Bonferroni; Dunn 1961). That holds whatever the
-columns have to do with each other.
+These noise levels are limits for many rows and light tails. Small windows and heavy tails have their own ways
+of being extreme, so a score above the threshold must also pass a test that does not depend on the tails
+(significance.py), at the same `alpha`. It is this test that guarantees the rate.
+
+A check asks several questions of several columns. So that the chance of any false alarm among them stays
+under `false_alarm_rate`, each question gets an equal part of it (Bonferroni; Dunn 1961). That holds whatever
+the columns have to do with each other, and so for every verdict that takes at least one drifted column.
 """
 
 import numpy as np
@@ -66,28 +70,16 @@ def kolmogorov_smirnov_noise(rows: int, current_rows: int, alpha: float) -> floa
 def wasserstein_noise(
     positions: Floats, reference: Integers, unit: float, current_rows: int, alpha: float
 ) -> float:
-    """The distance, in `unit`, that chance exceeds with probability `alpha`.
+    """The distance, in `unit`, that chance exceeds with a probability of at most `alpha`.
 
     The gap of two empirical distribution functions tends to a Brownian bridge B(F), and the distance to the
-    integral of its modulus (del Barrio, Giné and Matrán 1999), whose mean and variance are integrals over F.
-    A gamma distribution with these two moments gives the quantile.
+    integral of its modulus (del Barrio, Giné and Matrán 1999). The mean of that is an integral over F. The
+    integral of B itself has the variance of the values, so that Borell's inequality (1975) bounds what
+    exceeds the mean by a normal variable with their standard deviation.
     """
     rows = int(reference.sum())
     below = np.cumsum(reference)[:-1] / rows
-    deviation = np.sqrt(below * (1 - below))
-    parts = deviation * np.diff(positions) / unit
-    mean = np.sqrt(2 / np.pi) * parts.sum()
-    if not mean > 0:
-        return 0.0
-    # 64 pieces with an equal part in the mean are enough for the variance.
-    pieces = np.minimum((np.cumsum(parts) / parts.sum() * 64).astype(np.int64), 63)
-    part = np.bincount(pieces, weights=parts)
-    middle = np.bincount(pieces, weights=parts * below)[part > 0] / part[part > 0]
-    part = part[part > 0]
-    lower, upper = np.minimum.outer(middle, middle), np.maximum.outer(middle, middle)
-    correlation = np.sqrt(np.clip(lower * (1 - upper) / (upper * (1 - lower)), 0, 1))
-    # The covariance of the moduli of two normal variables with this correlation.
-    folded = np.sqrt(1 - correlation**2) + correlation * np.arcsin(correlation) - 1
-    variance = 2 / np.pi * float(part @ folded @ part)
+    mean = np.sqrt(2 / np.pi) * float(np.sum(np.sqrt(below * (1 - below)) * np.diff(positions)))
+    deviation = float(np.sqrt(np.cov(positions, fweights=reference, ddof=0)))
     size = np.sqrt(1 / rows + 1 / current_rows)
-    return float(size * special.gammainccinv(mean**2 / variance, alpha) * variance / mean)
+    return float(size * (mean - special.ndtri(alpha) * deviation) / unit)

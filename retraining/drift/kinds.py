@@ -56,8 +56,8 @@ def as_text(column: str, dtype: pl.DataType) -> pl.Expr:
     """The column as text; 0 and 1, which stand for booleans, as "false" and "true"."""
     value = pl.col(column)
     if dtype.is_numeric():
-        is_boolean = value.is_in([0, 1])
-        return pl.when(is_boolean).then((value == 1).cast(pl.String)).otherwise(value.cast(pl.String)).alias(column)
+        boolean = pl.when(value == 0).then(pl.lit("false")).when(value == 1).then(pl.lit("true"))
+        return boolean.otherwise(value.cast(pl.String)).alias(column)
     return value if dtype == pl.String else value.cast(pl.String)
 
 

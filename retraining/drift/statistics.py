@@ -9,11 +9,13 @@ import numpy as np
 
 from retraining.drift.bins import Floats, Integers
 
+Counts = Integers | Floats
+
 EMPTY_BIN = 1e-4
 """Share that stands for an empty bin in the PSI, whose logarithm does not take zero."""
 
 
-def population_stability_index(reference: Integers, current: Integers) -> float:
+def population_stability_index(reference: Counts, current: Counts) -> float:
     """Population stability index: the sum of (p - q) ln(p / q), from 0 without bound.
 
     Source: Siddiqi, Credit Risk Scorecards (2006); by convention below 0.1 stable, above 0.25 shifted. An
@@ -23,7 +25,7 @@ def population_stability_index(reference: Integers, current: Integers) -> float:
     return float(np.sum((p - q) * np.log(p / q)))
 
 
-def jensen_shannon_distance(reference: Integers, current: Integers) -> float:
+def jensen_shannon_distance(reference: Counts, current: Counts) -> float:
     """Jensen-Shannon distance: the root of the divergence in nats, from 0 to sqrt(ln 2) = 0.833.
 
     Source: Lin (1991), Endres and Schindelin (2003). SciPy and Evidently take natural logarithms as here;
@@ -35,7 +37,7 @@ def jensen_shannon_distance(reference: Integers, current: Integers) -> float:
     return float(np.sqrt(max(divergence, 0.0)))
 
 
-def wasserstein_distance(positions: Floats, reference: Integers, current: Integers, unit: float) -> float:
+def wasserstein_distance(positions: Floats, reference: Counts, current: Counts, unit: float) -> float:
     """First Wasserstein (earth mover's) distance in multiples of `unit`, from 0 without bound.
 
     Values sit at `positions` (ascending). With the reference's standard deviation as the unit it is
@@ -46,7 +48,7 @@ def wasserstein_distance(positions: Floats, reference: Integers, current: Intege
     return float(np.sum(gap * np.diff(positions)) / unit)
 
 
-def kolmogorov_smirnov_distance(reference: Integers, current: Integers) -> float:
+def kolmogorov_smirnov_distance(reference: Counts, current: Counts) -> float:
     """Kolmogorov-Smirnov statistic: the largest gap of the distribution functions, from 0 to 1.
 
     Bins ascend. Source: Smirnov (1939).
@@ -54,7 +56,7 @@ def kolmogorov_smirnov_distance(reference: Integers, current: Integers) -> float
     return float(np.max(np.abs(np.cumsum(_shares(reference) - _shares(current)))))
 
 
-def chi_square_distance(reference: Integers, current: Integers) -> float:
+def chi_square_distance(reference: Counts, current: Counts) -> float:
     """Chi-square distance: the root of half the sum of (p - q)^2 / (p + q), from 0 to 1.
 
     For windows of equal size it is Cramér's V of the two-sample chi-square test; unlike V it does not
@@ -65,8 +67,9 @@ def chi_square_distance(reference: Integers, current: Integers) -> float:
     return float(np.sqrt(np.sum((p - q)[seen] ** 2 / (p + q)[seen]) / 2))
 
 
-def _shares(counts: Integers) -> Floats:
-    return counts / counts.sum()
+def _shares(counts: Counts) -> Floats:
+    shares: Floats = counts / counts.sum()
+    return shares
 
 
 def _relative_entropy(p: Floats, q: Floats) -> float:
@@ -76,4 +79,5 @@ def _relative_entropy(p: Floats, q: Floats) -> float:
 
 def _filled(shares: Floats) -> Floats:
     smallest = shares[shares > 0].min()
-    return np.where(shares > 0, shares, smallest / 1e6 if smallest <= EMPTY_BIN else EMPTY_BIN)
+    filled: Floats = np.where(shares > 0, shares, smallest / 1e6 if smallest <= EMPTY_BIN else EMPTY_BIN)
+    return filled

@@ -114,6 +114,8 @@ def _end(job: RetrainingJob, status: RetrainingStatus, at: datetime, message: st
     job.completed_at = at
     if status is RetrainingStatus.COMPLETED:
         job.progress = 1.0
+    elif status is RetrainingStatus.CANCELLED and job.cancelled_by:
+        job.error_message = message or f"cancelled by {job.cancelled_by}"
     else:
         job.error_message = message or f"{status}, and Prefect does not say why"
     return _state_event(job, at, job.error_message)

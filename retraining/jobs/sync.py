@@ -112,7 +112,14 @@ class JobSync:
         self._arrived.clear()
         while self._inbox:
             events = self._inbox[:BATCH]
-            await self._follow(events)
+            try:
+                await self._follow(events)
+            except Unavailable:
+                raise
+            except Exception:
+                # Trying the same again would keep everything behind it waiting; comparing finds what it told.
+                logger.exception("events about jobs dropped")
+                self._gap.set()
             del self._inbox[: len(events)]
 
     async def _follow(self, events: Sequence[RunEvent]) -> None:
@@ -145,7 +152,12 @@ class JobSync:
         async with self._database.session() as session:
             overdue = await repository.overdue_cancels(session, asked_before=datetime.now(UTC) - grace)
         for job_id in overdue:
-            await self._force_cancel(job_id)
+            try:
+                await self._force_cancel(job_id)
+            except Unavailable:
+                raise
+            except Exception:
+                logger.exception("a cancel cannot be forced", extra={"job_id": str(job_id)})
 
     async def _force_cancel(self, job_id: UUID) -> None:
         run = await self._orchestrator.read_run(job_id)

@@ -125,14 +125,15 @@ class PrefectOrchestrator:
     async def cancel_run(self, run_id: UUID) -> JobRun:
         """See `Orchestrator.cancel_run`. A run that is cancelled, or being cancelled, stays as it is."""
         run = await self._existing(run_id)
-        if run.status is RetrainingStatus.CANCELLED or run.cancelling:
+        if run.status is RetrainingStatus.CANCELLED:
             return run
         if run.status.final:
             raise JobAlreadyFinished(run_id, run.status)
         doing = f"cancel flow run {run_id}"
-        # Prefect itself makes this Cancelled for a run that no worker has taken yet.
-        await self._set_state(doing, run_id, Cancelling())
-        run = await self._existing(run_id)
+        if not run.cancelling:
+            # Prefect itself makes this Cancelled for a run that no worker has taken yet.
+            await self._set_state(doing, run_id, Cancelling())
+            run = await self._existing(run_id)
         if run.cancelling and run.started_at is None:
             # A worker has taken it, its process is starting: it would find the run cancelling, end, and leave
             # it like that for minutes. A process that starts after this finds out by itself, see

@@ -32,7 +32,7 @@ def job_run(flow_run: FlowRun, now: datetime) -> JobRun | None:
         status=_status(state, started=started),
         due=started or _due(flow_run, state, now),
         cancelling=state.is_cancelling(),
-        created_at=flow_run.created or state.timestamp,
+        created_at=_created_at(flow_run, state, now),
         # Prefect gives a run that ended before it started its end as its start.
         started_at=flow_run.start_time if started else None,
         completed_at=flow_run.end_time if state.is_final() else None,
@@ -46,6 +46,13 @@ def job_run(flow_run: FlowRun, now: datetime) -> JobRun | None:
             if name.startswith(LABEL_PREFIX)
         },
     )
+
+
+def _created_at(flow_run: FlowRun, state: State[Any], now: datetime) -> datetime:
+    """When the run became a job: schedules make their runs days ahead of the time they are planned for."""
+    created = flow_run.created or state.timestamp
+    planned = flow_run.expected_start_time
+    return created if planned is None else max(created, min(planned, flow_run.start_time or now))
 
 
 def _status(state: State[Any], *, started: bool) -> RetrainingStatus:

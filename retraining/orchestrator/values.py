@@ -21,6 +21,7 @@ class JobRun:
     """False for a run scheduled for the future: not a job yet."""
     cancelling: bool
     created_at: datetime
+    """When it became a job: its creation, or when it was due if it was planned ahead."""
     started_at: datetime | None
     completed_at: datetime | None
     message: str | None

@@ -13,7 +13,7 @@ from retraining.errors import UnloadableVersion
 from retraining.registry import connection, flavours
 from retraining.registry.connection import asking
 from retraining.registry.history import CHAMPION, PREVIOUS, shortened
-from retraining.registry.promotions import ABANDONED_AFTER_SECONDS, Promotions
+from retraining.registry.promotions import Promotions
 from retraining.registry.registration import Registration
 from retraining.registry.values import Challenger, ModelVersion, Promotion, ScoringModel
 from retraining.registry.versions import DECISION, FILES_DIGEST, Versions
@@ -32,19 +32,12 @@ class MlflowRegistry:
     very large models may want more. Credentials come from MLFLOW_TRACKING_USERNAME and _PASSWORD.
     """
 
-    def __init__(
-        self,
-        tracking_uri: str,
-        *,
-        timeout_seconds: int = 10,
-        retries: int = 1,
-        abandoned_after_seconds: float = ABANDONED_AFTER_SECONDS,
-    ) -> None:
+    def __init__(self, tracking_uri: str, *, timeout_seconds: int = 10, retries: int = 1) -> None:
         connection.prepare_process(timeout_seconds, retries)
         self.tracking_uri = tracking_uri
         self._versions = Versions(self._get_client, tracking_uri)
         self._registration = Registration(self._get_client, self._versions)
-        self._promotions = Promotions(self._get_client, self._versions, abandoned_after_seconds)
+        self._promotions = Promotions(self._get_client, self._versions)
 
     def register(self, model_name: str, challenger: Challenger) -> ModelVersion:
         """See `Registry.register`."""

@@ -139,9 +139,8 @@ class Promotions:
         """Steps 2 and 3, in the turn of this change."""
         model_name = intent.model_name
         promotion = replace(intent, previous=current.champion, at=current.next_time(datetime.now(UTC)))
-        self._set_alias(model_name, CHAMPION, promotion.version)
-        if promotion.previous is not None:
-            self._set_alias(model_name, PREVIOUS, promotion.previous)
+        self._client().set_registered_model_alias(model_name, CHAMPION, promotion.version)
+        self._set_previous(promotion)
         self._record(promotion)
         return promotion
 
@@ -193,7 +192,7 @@ class Promotions:
             if key == own:
                 continue
             seen_for = now - first_seen.setdefault(key, now)
-            # A job that promotes the same version again is the retry of one that died.
+            # A job promotes once, so an intent of the same job is what its attempt before left.
             retried = intent.job_id is not None and intent.job_id == other.job_id
             if not retried and seen_for < self._abandoned_after_seconds:
                 alive.append(key)
@@ -204,8 +203,7 @@ class Promotions:
         name = state.model_name
         abandoned = {key: intent for key, intent in state.intents.items() if key != own}
         if (record := state.interrupted(abandoned.values())) is not None:
-            if record.previous is not None:
-                self._set_alias(name, PREVIOUS, record.previous)
+            self._set_previous(record)
             self._record(record)
         for key in abandoned:
             self._drop_intent(name, key)
@@ -221,8 +219,16 @@ class Promotions:
         registered = self._client().get_registered_model(model_name)
         return read_state(model_name, registered.aliases, registered.tags)
 
-    def _set_alias(self, model_name: str, alias: str, version: str) -> None:
-        self._client().set_registered_model_alias(model_name, alias, version)
+    def _set_previous(self, promotion: Promotion) -> None:
+        from mlflow.exceptions import MlflowException
+
+        if promotion.previous is None:
+            return
+        try:
+            self._client().set_registered_model_alias(promotion.model_name, PREVIOUS, promotion.previous)
+        except MlflowException as exc:
+            if exc.error_code != ABSENT:  # deleted meanwhile: there is nothing to go back to
+                raise
 
     def _record(self, promotion: Promotion) -> None:
         self._client().set_registered_model_tag(promotion.model_name, *record_tag(promotion))

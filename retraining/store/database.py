@@ -63,6 +63,8 @@ class Database:
             ) from error
         self._busy_seconds = busy_seconds
         self._is_sqlite = self._url.drivername == "sqlite+aiosqlite"
+        if self._is_sqlite and self._url.database in {None, "", ":memory:"}:
+            raise ValueError("a SQLite database needs a file: in memory every connection has its own")
         make_engine = _sqlite_engine if self._is_sqlite else _postgres_engine
         self._engine = make_engine(url, busy_seconds)
         self._write_engine = self._engine.execution_options(immediate=True)

@@ -60,7 +60,7 @@ async def test_filters_choose_by_model_and_status(database: Database) -> None:
         database,
         a_job(1),
         a_job(2, status=RetrainingStatus.FAILED),
-        a_job(3, model_name="profitability", status=RetrainingStatus.FAILED),
+        a_job(3, model_name="profitability", status="failed", trigger_type="drift"),
     )
 
     async def numbers(**wanted: object) -> list[float]:
@@ -70,6 +70,7 @@ async def test_filters_choose_by_model_and_status(database: Database) -> None:
     assert await numbers(model_name="churn") == [2, 1]
     assert await numbers(status="failed") == [3, 2]
     assert await numbers(model_name="churn", status="failed") == [2]
+    assert await numbers(trigger_type="drift") == [3]
     assert await numbers(model_name="unheard-of") == []
 
 
@@ -92,7 +93,14 @@ async def test_a_thousand_jobs_are_paged_without_loss_or_repetition_while_jobs_a
 
 
 @pytest.mark.parametrize(
-    "wanted", [{}, {"model_name": "churn"}, {"status": "failed"}, {"model_name": "churn", "status": "failed"}]
+    "wanted",
+    [
+        {},
+        {"model_name": "churn"},
+        {"status": "failed"},
+        {"trigger_type": "drift"},
+        {"model_name": "churn", "status": "failed"},
+    ],
 )
 async def test_a_page_is_read_from_an_index_without_sorting(
     database: Database, wanted: dict[str, str]

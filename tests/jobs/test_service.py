@@ -383,6 +383,7 @@ async def test_a_waiting_job_is_cancelled_at_once(
 ) -> None:
     job = await service.cancel((await start(service)).id, by="ops")
     assert (job.status, job.cancelled_by) == (RetrainingStatus.CANCELLED, "ops")
+    assert job.error_message == "cancelled by ops"
     assert job.cancel_requested_at is not None
     assert await told(database) == ["state:pending", "state:cancelled"]
 

@@ -16,7 +16,7 @@ from uuid import UUID, uuid4
 import pytest
 from sqlmodel import select
 
-from retraining.errors import OrchestratorUnavailable
+from retraining.errors import OrchestratorRefused, OrchestratorUnavailable
 from retraining.jobs import repository
 from retraining.jobs.feed import JobFeed
 from retraining.jobs.following import DELETED
@@ -165,6 +165,31 @@ async def test_events_wait_while_the_database_is_locked(
             await until(shows(database, run.id, status="running", progress=0.5))
     assert [event.kind for event in await log(database)] == ["state", "state", "progress"]
     await database.close()
+
+
+class RefusesOne(FakeOrchestrator):
+    """Will not talk about one run."""
+
+    refused: UUID | None = None
+
+    async def read_run(self, run_id: UUID) -> JobRun | None:
+        if run_id == self.refused:
+            raise OrchestratorRefused("read a run", "not this one")
+        return await super().read_run(run_id)
+
+
+async def test_a_run_that_prefect_refuses_to_show_holds_up_no_other(
+    database: Database, settings: Settings
+) -> None:
+    orchestrator = RefusesOne()
+    async with JobSync(database, orchestrator, settings).running():
+        await until(following(orchestrator))
+        run = started(a_run())
+        orchestrator.runs[run.id] = run
+        orchestrator.refused = run.id
+        orchestrator.progress(run.id, "training")
+        orchestrator.finish(orchestrator.schedule("churn").id)
+        await until(statuses(database, running=1, completed=1))
 
 
 # Gaps
@@ -365,6 +390,19 @@ async def test_a_job_that_ends_while_its_cancel_is_forced_keeps_its_end(
     async with JobSync(database, orchestrator, settings).running():
         await orchestrator.cancel_run(run.id)
         await until(statuses(database, completed=1))
+
+
+async def test_a_cancel_that_cannot_be_forced_holds_up_no_other(
+    database: Database, settings: Settings
+) -> None:
+    orchestrator = RefusesOne()
+    runs = [orchestrator.start(orchestrator.schedule("churn").id) for _ in range(2)]
+    async with JobSync(database, orchestrator, settings).running():
+        await until(statuses(database, running=2))
+        orchestrator.refused = runs[0].id
+        for run in runs:
+            await orchestrator.cancel_run(run.id)
+        await until(statuses(database, running=1, cancelled=1))
 
 
 # Several writers

@@ -10,12 +10,15 @@ import pytest
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.actions import DeploymentScheduleCreate
 from prefect.client.schemas.schedules import IntervalSchedule
+from prefect.events import Event, RelatedResource, Resource
+from prefect.events.clients import PrefectEventsClient
 from prefect.settings import PREFECT_API_URL, temporary_settings
-from prefect.states import Completed, Pending, Running, Scheduled
+from prefect.states import Cancelling, Completed, Pending, Running, Scheduled
 
 from retraining.errors import NotDeployed, OrchestratorRefused
 from retraining.jobs.status import RetrainingStatus
 from retraining.orchestrator.cancellation import cancelled_before_start
+from retraining.orchestrator.labels import PROGRESS_EVENT
 from retraining.orchestrator.prefect_orchestrator import PAGE, PrefectOrchestrator
 from retraining.orchestrator.values import RunRequest
 from tests.orchestrator.conftest import deploy_bare
@@ -167,6 +170,50 @@ async def test_cancelling_while_the_process_starts_ends_the_run_at_once(
     with temporary_settings({PREFECT_API_URL: prefect_api}):
         late = await asyncio.to_thread(cancelled_before_start, run.id)
     assert (early, late) == (False, True)
+
+
+async def test_a_run_that_the_prefect_ui_left_cancelling_before_it_started_ends_as_well(
+    prefect_world: PrefectWorld, client: PrefectClient
+) -> None:
+    run = await prefect_world.orchestrator.create_run(request(prefect_world.model))
+    await client.set_flow_run_state(run.id, Pending())
+    await client.set_flow_run_state(run.id, Cancelling())
+
+    cancelled = await prefect_world.orchestrator.cancel_run(run.id)
+
+    assert cancelled.status is RetrainingStatus.CANCELLED
+
+
+async def test_heartbeats_are_no_news_and_a_progress_that_makes_no_sense_does_no_harm(
+    prefect_world: PrefectWorld, prefect_api: str
+) -> None:
+    run_id = await prefect_world.plan(ahead=timedelta(hours=1))
+    resource = Resource({"prefect.resource.id": f"prefect.flow-run.{run_id}"})
+    of_retrain = RelatedResource(
+        {
+            "prefect.resource.id": "prefect.flow.any",
+            "prefect.resource.role": "flow",
+            "prefect.resource.name": "retrain",
+        }
+    )
+    async with prefect_world.orchestrator.events() as stream:
+        async with PrefectEventsClient(api_url=prefect_api) as events:
+            await events.emit(
+                Event(event="prefect.flow-run.heartbeat", resource=resource, related=[of_retrain])
+            )
+            await events.emit(Event(event=PROGRESS_EVENT, resource=resource, payload={"fraction": "half"}))
+        heard = []
+        async with asyncio.timeout(30):
+            async for event in stream:
+                if event.run_id == run_id:
+                    heard.append(event)
+                    if event.kind == "progress":
+                        break
+
+    assert {event.kind for event in heard[:-1]} <= {"state"}
+    assert all(event.run is not None and not event.run.due for event in heard[:-1])
+    assert len(heard) <= 2  # the state in which it was planned may be told as well
+    assert (heard[-1].stage, heard[-1].fraction, heard[-1].message) == (None, None, None)
 
 
 async def test_a_state_is_heard_of_within_half_a_second(prefect_world: PrefectWorld) -> None:

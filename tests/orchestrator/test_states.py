@@ -191,3 +191,27 @@ def test_a_run_without_model_or_deployment_is_no_job(changes: dict[str, Any]) ->
     }
 
     assert job_run(FlowRun(**given | changes), NOW) is None
+
+
+@pytest.mark.parametrize(
+    ("created", "planned", "started", "became_a_job"),
+    [
+        (-1, -1, False, -1),
+        (-72, -1, False, -1),
+        (-72, -1, True, -1),
+        (-1, -2, False, -1),
+        (-72, 24, True, -1),
+        (-1, None, False, -1),
+    ],
+    ids=["at once", "by a schedule", "and it runs", "late", "brought forward", "without a plan"],
+)
+def test_a_run_is_dated_when_it_became_a_job(
+    created: int, planned: int | None, started: bool, became_a_job: int
+) -> None:
+    """Schedules make runs days ahead; among jobs such a run is as new as its due time."""
+    expected = None if planned is None else NOW + planned * AN_HOUR
+    run = described(
+        Scheduled(), started=started, created=NOW + created * AN_HOUR, expected_start_time=expected
+    )
+
+    assert run.created_at == NOW + became_a_job * AN_HOUR

@@ -35,6 +35,11 @@ class DyingClient:
         return getattr(self._client, name)
 
 
+def promotions_with(client: Any, abandoned: float = 120, give_up: float = 240) -> Promotions:
+    """With bounds, in seconds, that are those of the test and not of a busy machine."""
+    return Promotions(lambda: client, Versions(lambda: client, ""), abandoned, give_up)
+
+
 @pytest.fixture
 def versions(registry: MlflowRegistry, client: MlflowClient, model_name: str) -> Callable[[int], None]:
     """Makes versions without the cost of a registration each."""
@@ -50,21 +55,19 @@ def versions(registry: MlflowRegistry, client: MlflowClient, model_name: str) ->
 @pytest.mark.parametrize("survives", range(5))
 @pytest.mark.parametrize("healed_by", ["the job's retry", "the next job"])
 def test_a_killed_promotion_is_healed(
+    registry: MlflowRegistry,
     client: MlflowClient,
     model_name: str,
-    mlflow_url: str,
     versions: Callable[[int], None],
     survives: int,
     healed_by: str,
 ) -> None:
     """Killed before its intent, the champion alias, the previous alias, the record, the intent's removal."""
     versions(3)
-    registry = MlflowRegistry(mlflow_url, abandoned_after_seconds=0.3)
     registry.promote(model_name, "1", by="job", reason="first version")
     registry.promote(model_name, "2", by="job", reason="better")
-    dying = DyingClient(client, survives)
     with pytest.raises(Killed):
-        Promotions(lambda: dying, Versions(lambda: dying, "")).promote(  # type: ignore[arg-type, return-value]
+        promotions_with(DyingClient(client, survives)).promote(
             model_name, "3", by="job", reason="best", job_id="j3", expected_champion="2"
         )
 
@@ -79,7 +82,14 @@ def test_a_killed_promotion_is_healed(
         )
         assert (retried is None) == moved
     else:
-        registry.promote(model_name, "1", by="ann", reason="the old one after all", job_id="j4")
+        promotions_with(client, abandoned=0.3).promote(
+            model_name,
+            "1",
+            by="ann",
+            reason="the old one after all",
+            job_id="j4",
+            expected_champion="any",
+        )
         expected = [("1", "3" if moved else "2", "the old one after all"), *expected[not moved :]]
 
     history = registry.promotions(model_name)
@@ -87,6 +97,24 @@ def test_a_killed_promotion_is_healed(
     _agrees(registry, model_name)
     tags = client.get_registered_model(model_name).tags
     assert not [key for key in tags if key.startswith(INTENT_PREFIX)]
+
+
+def test_a_killed_promotion_is_healed_when_the_old_champion_is_deleted_by_then(
+    registry: MlflowRegistry, client: MlflowClient, model_name: str, versions: Callable[[int], None]
+) -> None:
+    versions(3)
+    registry.promote(model_name, "1", by="job", reason="first version")
+    with pytest.raises(Killed):
+        promotions_with(DyingClient(client, survives=2)).promote(
+            model_name, "2", by="job", reason="better", job_id="j2", expected_champion="1"
+        )
+    client.delete_model_version(model_name, "1")
+
+    assert registry.promote(model_name, "2", by="job", reason="better", job_id="j2") is None
+
+    assert [p.version for p in registry.promotions(model_name)] == ["2", "1"]
+    assert registry.find_previous(model_name) is None
+    assert registry.promote(model_name, "3", by="job", reason="best") is not None
 
 
 def test_of_eight_who_compared_with_the_same_champion_one_wins(
@@ -127,9 +155,7 @@ def test_a_promotion_waits_for_another_and_gives_up_in_the_end(
     versions(2)
     other = Promotion(model_name, "2", None, "promotion", AS_OF, "bob", "slow", job_id="j2")
     client.set_registered_model_tag(model_name, *intent_tag(other, "bob"))
-    mine = Promotions(
-        lambda: client, Versions(lambda: client, ""), abandoned_after_seconds=60, give_up_after_seconds=0.5
-    )
+    mine = promotions_with(client, give_up=0.5)
 
     with pytest.raises(PromotionLockBusy, match=f"another promotion of '{model_name}' is under way"):
         mine.promote(model_name, "1", by="ann", reason="", job_id="j1", expected_champion="any")
@@ -140,12 +166,17 @@ def test_a_promotion_waits_for_another_and_gives_up_in_the_end(
 
 
 def _at_once(mlflow_url: str, model_name: str, expected_champion: str) -> list[object]:
-    """Promote the versions 2 to 9 in eight threads, each with a registry of its own."""
+    """Promote the versions 2 to 9 in eight threads, each with a client of its own."""
 
     def promote(version: str) -> object:
         try:
-            return MlflowRegistry(mlflow_url).promote(
-                model_name, version, by="job", reason="better", expected_champion=expected_champion
+            return promotions_with(MlflowClient(mlflow_url, registry_uri=mlflow_url)).promote(
+                model_name,
+                version,
+                by="job",
+                reason="better",
+                job_id=f"j{version}",
+                expected_champion=expected_champion,
             )
         except ChampionChanged as exc:
             return exc

@@ -282,8 +282,17 @@ async def test_a_connection_lost_in_the_middle_is_unavailability(
     assert await marks(postgres) == {}
 
 
-@pytest.mark.parametrize("url", ["mysql+aiomysql://host/name", "sqlite:///sync.db", "not a url"])
-def test_other_databases_are_refused_at_once(url: str) -> None:
+@pytest.mark.parametrize(
+    "url",
+    [
+        "mysql+aiomysql://host/name",
+        "sqlite:///sync.db",
+        "sqlite+aiosqlite://",
+        "sqlite+aiosqlite:///:memory:",
+        "not a url",
+    ],
+)
+def test_a_database_that_cannot_serve_is_refused_at_once(url: str) -> None:
     with pytest.raises(ValueError, match="database"):
         Database(url)
 

@@ -1,6 +1,7 @@
 """Progress never changes what is learnt: every estimator is held to its own plain `fit`."""
 
 import threading
+from collections.abc import Iterator
 from contextvars import ContextVar
 from typing import Any
 
@@ -20,6 +21,7 @@ from sklearn.ensemble import (
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from threadpoolctl import threadpool_limits
 
 from retraining.training.fitting import fit_with_progress
 
@@ -32,6 +34,17 @@ def data(rows: int = 600, columns: int = 4) -> tuple[pd.DataFrame, pd.Series]:
         rng.normal(size=(rows, columns)), columns=[f"x{index}" for index in range(columns)]
     )
     return features, (features["x0"] + rng.normal(size=rows) > 0).astype(int)
+
+
+def watching() -> bool:
+    return any(thread.name == "fit-progress" for thread in threading.enumerate())
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    """Small fits are fastest on one thread, most of all on a machine that is busy."""
+    with threadpool_limits(1):
+        yield
 
 
 def predictions(model: Any, features: pd.DataFrame) -> np.ndarray:
@@ -49,7 +62,7 @@ ESTIMATORS = [
     ExtraTreesClassifier(n_estimators=20, random_state=0),
     LGBMClassifier(n_estimators=25, random_state=0, verbose=-1, n_jobs=1),
     LogisticRegression(max_iter=200, warm_start=True),
-    RandomForestClassifier(n_estimators=12, random_state=0, oob_score=True, class_weight="balanced"),
+    RandomForestClassifier(n_estimators=40, random_state=0, oob_score=True, class_weight="balanced"),
 ]
 
 
@@ -88,58 +101,51 @@ def test_an_estimator_reports_as_often_as_it_can_without_cost(estimator: Any, st
     assert len(seen) == steps + 2  # and the start and the end
 
 
+class Gate:
+    """A scoring function that holds the fit at its fifth tree until a report came, at most ten seconds."""
+
+    def __init__(self) -> None:
+        self.reported = threading.Event()
+
+    def __call__(self, model: Any, features: Any, labels: Any) -> float:
+        if model.n_iter_ == 5:
+            assert self.reported.wait(10)
+        return 0.0
+
+    def boosting(self) -> HistGradientBoostingClassifier:
+        return HistGradientBoostingClassifier(
+            max_iter=10, early_stopping=True, scoring=self, n_iter_no_change=10, random_state=0
+        )
+
+
 def test_boosted_histograms_are_watched_while_they_grow() -> None:
-    """Shares between start and end arrive from the running fit, in the context of the caller."""
-    features, labels = data(4000, 10)
+    """Shares between start and end come from the running fit, in the context of the caller."""
+    gate = Gate()
     seen: list[tuple[float, str, bool]] = []
-    trees = 400
     SETTING.set("of the caller")
-    enough = threading.Event()
-
-    class Patient(HistGradientBoostingClassifier):
-        """Grows tree after tree until somebody has looked three times."""
-
-        def fit(self, features: Any, labels: Any) -> Any:
-            rounds = 0
-            while not enough.is_set() and rounds < 200:
-                super().fit(features, labels)
-                rounds += 1
-            return self
 
     def progress(share: float, message: str = "") -> None:
         seen.append((share, SETTING.get(), threading.current_thread() is threading.main_thread()))
-        if len(seen) >= 4:
-            enough.set()
+        if share == 0.5:
+            gate.reported.set()
 
-    fit_with_progress(Patient(max_iter=trees, random_state=0), features, labels, progress)
-    between = seen[1:-1]
-    assert len(between) >= 3
-    assert all(0 <= share <= 1 for share, _, _ in seen)
-    assert any(0 < share < 1 for share, _, _ in between)
-    assert {setting for _, setting, _ in seen} == {"of the caller"}
-    assert not any(is_main for _, _, is_main in between)
-    assert not any(thread.name == "fit-progress" for thread in threading.enumerate())
+    fit_with_progress(gate.boosting(), *data(), progress)
+    assert seen[0] == (0, "of the caller", True)
+    assert (0.5, "of the caller", False) in seen
+    assert seen[-1] == (1, "of the caller", True)
+    assert not watching()
 
 
 def test_a_report_that_fails_does_not_fail_the_fit(caplog: pytest.LogCaptureFixture) -> None:
-    features, labels = data(4000, 10)
-    refused = threading.Event()
-
-    class Patient(HistGradientBoostingClassifier):
-        def fit(self, features: Any, labels: Any) -> Any:
-            rounds = 0
-            while not refused.is_set() and rounds < 200:
-                super().fit(features, labels)
-                rounds += 1
-            return self
+    gate = Gate()
 
     def progress(share: float, message: str = "") -> None:
         if threading.current_thread() is not threading.main_thread():
-            refused.set()
+            gate.reported.set()
             raise ConnectionError("nobody listens")
 
-    model = fit_with_progress(Patient(max_iter=100, random_state=0), features, labels, progress)
-    assert model.n_iter_ == 100
+    model = fit_with_progress(gate.boosting(), *data(), progress)
+    assert model.n_iter_ == 10
     assert "progress is no longer reported" in caplog.text
 
 
@@ -147,4 +153,4 @@ def test_a_fit_that_fails_ends_its_watch() -> None:
     features, labels = data()
     with pytest.raises(ValueError, match="learning_rate"):
         fit_with_progress(HistGradientBoostingClassifier(learning_rate=-1), features, labels)
-    assert not any(thread.name == "fit-progress" for thread in threading.enumerate())
+    assert not watching()

@@ -57,7 +57,7 @@ def test_features_come_in_the_order_of_the_specification_and_without_the_rest() 
 @pytest.mark.parametrize("value", [[1, 2], {"a": 1}, b"raw"])
 def test_a_column_that_no_estimator_takes_is_refused(value: object) -> None:
     with pytest.raises(
-        WrongColumnType, match="column x is .*, needs to be a number, boolean, string or time"
+        WrongColumnType, match=r"column x is .*, needs to be a number, boolean, string or time"
     ):
         features_of(pl.DataFrame({"x": [value]}), spec_of("x"))
 

@@ -1,0 +1,37 @@
+"""`retraining key`: the database is enough."""
+
+from pathlib import Path
+
+from tests.cli.command import retraining
+
+
+def test_a_key_is_made_listed_and_revoked(tmp_path: Path) -> None:
+    """The secret is shown once and never again; what it may do and its state are listed."""
+    home = ("--home", str(tmp_path))
+    made = retraining("key", "create", "ci", "-s", "read", "-s", "trigger", "--expires-in-days", "7", *home)
+    secret = made.stdout.strip()
+    key_id = secret.split("_")[1]
+    assert (made.returncode, len(secret)) == (0, 80)
+    listed = retraining("key", "list", *home).stdout
+    assert secret not in listed
+    assert key_id in listed
+    assert "read, trigger" in listed
+    assert "expires 20" in listed
+    assert retraining("key", "revoke", key_id, *home).stdout == f"key {key_id} (ci) is revoked\n"
+    assert "revoked 20" in retraining("key", "list", *home).stdout
+
+
+def test_a_key_that_does_not_exist_cannot_be_revoked(tmp_path: Path) -> None:
+    """Exit code 1 and one line."""
+    failed = retraining("key", "revoke", "0" * 12, "--home", str(tmp_path))
+    assert failed.returncode == 1
+    assert failed.stderr.startswith("retraining: ")
+    assert failed.stderr.count("\n") == 1
+
+
+def test_a_home_that_does_not_exist_is_not_made(tmp_path: Path) -> None:
+    """A mistyped home must not become a second database."""
+    failed = retraining("key", "list", "--home", str(tmp_path / "mistyped"))
+    assert failed.returncode == 1
+    assert "there is no home" in failed.stderr
+    assert not (tmp_path / "mistyped").exists()
