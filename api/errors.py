@@ -27,6 +27,7 @@ STATUSES: Mapping[type[Exception], int] = {
     errors.JobAlreadyFinished: 409,
     errors.JobRunning: 409,
     errors.ChampionChanged: 409,
+    errors.UnloadableVersion: 409,
     errors.NoChampion: 409,
     errors.NothingToRollBackTo: 409,
     errors.PromotionLockBusy: 409,

@@ -28,11 +28,13 @@ from retraining.training.inputs import features_of
 from retraining.training.plots import comparison_plot
 
 EXAMPLE_ROWS = 5
+UPLOAD_SECONDS = 60
+"""How long MLflow may take for one request: a large model is one."""
 COMPARISONS_AT_MOST = 5
 """How often a challenger is compared anew because another job promoted its own meanwhile."""
 
 
-@flow(name=FLOW_NAME, flow_run_name="{model_name}", persist_result=False)
+@flow(name=FLOW_NAME, persist_result=False)
 def retrain(
     model_name: str, parameters: dict[str, Any] | None = None, as_of: datetime | None = None
 ) -> State[Any]:
@@ -45,7 +47,7 @@ def retrain(
     """
     job = Job.current(model_name)
     settings = Settings()
-    registry = MlflowRegistry(settings.mlflow)
+    registry = MlflowRegistry(settings.mlflow, timeout_seconds=UPLOAD_SECONDS)
     moment = _aware(as_of)
     try:
         spec = load_catalog(settings.models).get(model_name)

@@ -390,3 +390,11 @@ class StackNotRunning(RetrainingError):
     def __init__(self, home: object) -> None:
         self.home = str(home)
         super().__init__(f"no stack runs in {home}; start one with `retraining up --home {home}`")
+
+
+class InvalidDriftProfile(RetrainingError):
+    """A stored drift profile is damaged, or of another version of the product."""
+
+    def __init__(self, problem: str) -> None:
+        self.problem = problem
+        super().__init__(f"the drift profile cannot be used: {problem}; retrain the model to make a new one")

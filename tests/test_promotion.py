@@ -1,4 +1,6 @@
 import math
+import subprocess
+import sys
 from typing import Any
 
 import numpy as np
@@ -282,7 +284,7 @@ def test_a_real_gain_is_promoted() -> None:
     for week in range(40):
         labels = rng.integers(0, 2, 500).astype(float)
         both = labels + rng.normal(size=500)
-        champion, challenger = (both + noise * rng.normal(size=500) for noise in (1.0, 0.2))
+        champion, challenger = (both + noise * rng.normal(size=500) for noise in (1.5, 0.2))
         drawn = bootstrap_improvement(AUC, labels, champion, challenger, resamples=300, seed=week)
         scores = [AUC.compute(labels, champion), AUC.compute(labels, challenger)]
         promoted += decide(scores[0], scores[1], drawn.interval).promote
@@ -311,9 +313,6 @@ def test_figures_have_the_digits_that_tell_them_apart(
 
 def test_the_rule_knows_no_vendor() -> None:
     """Importing it costs no Prefect, MLflow, SQL, FastAPI, scikit-learn or pandas."""
-    import subprocess
-    import sys
-
     program = "import sys, retraining.promotion; print(*sorted({name.split('.')[0] for name in sys.modules}))"
     loaded = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     vendors = {"prefect", "mlflow", "sqlalchemy", "sqlmodel", "fastapi", "sklearn", "pandas", "evidently"}

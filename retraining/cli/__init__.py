@@ -8,17 +8,17 @@ def main() -> None:
     """Run a command; what went wrong is one line on standard error, never a traceback.
 
     Exit codes: 0 done; 1 it failed (a job that failed or was cancelled, a refused request, something that
-    `doctor` found); 2 used wrongly, or `up` could not start and left nothing behind; 130 interrupted.
+    `doctor` found); 2 used wrongly, or `up` could not start anything; 130 interrupted.
     """
     from retraining.cli.app import app
+    from retraining.cli.shell import WrongSettings
     from retraining.errors import CannotStart, RetrainingError
 
-    sys.path.append(os.getcwd())  # noqa: PTH109 - models that live here are found, after installed ones
     try:
         app()
     except RetrainingError as problem:
         print(f"retraining: {problem}", file=sys.stderr)
-        sys.exit(2 if isinstance(problem, CannotStart) else 1)
+        sys.exit(2 if isinstance(problem, CannotStart | WrongSettings) else 1)
     except BrokenPipeError:  # the reader of a pipe has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)

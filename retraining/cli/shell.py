@@ -31,6 +31,10 @@ class Problem(RetrainingError):
     """Something that the person at the shell can mend; the message says how."""
 
 
+class WrongSettings(Problem):
+    """A setting that cannot be used."""
+
+
 def console() -> Console:
     """Standard output: rich on a terminal, plain lines elsewhere."""
     return Console(width=None if sys.stdout.isatty() else PIPE_WIDTH, highlight=False, markup=False)
@@ -47,7 +51,7 @@ def plain_table(*columns: str) -> Table:
 
 
 def read_settings(home: Path | None) -> "Settings":
-    """The settings, for this home if one is given. Raises Problem naming what is wrong."""
+    """The settings, for this home if one is given. Raises WrongSettings naming what is wrong."""
     from pydantic import ValidationError
 
     from retraining.settings import Settings
@@ -58,9 +62,9 @@ def read_settings(home: Path | None) -> "Settings":
         wrong = "; ".join(
             f"RETRAINING_{'_'.join(map(str, error['loc'])).upper()}: {error['msg']}" for error in exc.errors()
         )
-        raise Problem(f"the settings are wrong: {wrong}") from exc
+        raise WrongSettings(f"the settings are wrong: {wrong}") from exc
     except (ValueError, OSError) as exc:  # the home's config.toml
-        raise Problem(f"the home's config.toml cannot be read: {exc}") from exc
+        raise WrongSettings(f"the home's config.toml cannot be read: {exc}") from exc
 
 
 def home_of(home: Path | None) -> Path:

@@ -2,12 +2,13 @@
 
 import asyncio
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from retraining.cli.shell import HomeOption, console, home_of
+from retraining.cli.shell import HomeOption, console, home_of, read_settings
 
 if TYPE_CHECKING:
     from retraining.stack.home import Home
@@ -34,18 +35,21 @@ def up(
     started = time.monotonic()
 
     def say(text: str) -> None:
-        out.print(f"{time.monotonic() - started:7.1f} s  {text}", soft_wrap=True)
+        with suppress(OSError, SystemExit):  # rich exits if nobody reads any more; the stack goes on
+            out.print(f"{time.monotonic() - started:7.1f} s  {text}", soft_wrap=True)
 
     def ready(place: "Home", where: "Addresses") -> None:
         say("ready")
-        for name, value in (
-            ("API", where.api_url),
-            ("Prefect", where.prefect_ui_url),
-            ("MLflow", where.mlflow_url),
-            ("key", f"{place.admin_key}"),
-            ("shell", f"set -a; . {_short(place.cli_env)}; set +a"),
-        ):
-            out.print(f"           {name:<8} {value}", soft_wrap=True)
+        lines = {
+            "API": where.api_url,
+            "Prefect": where.prefect_ui_url,
+            "MLflow": where.mlflow_url,
+            "key": place.admin_key,
+            "shell": f"set -a; . {_short(place.cli_env)}; set +a",
+        }
+        with suppress(OSError, SystemExit):
+            for name, value in lines.items():
+                out.print(f"           {name:<8} {value}", soft_wrap=True)
 
     options = StackOptions(
         home=home_of(home),
@@ -54,6 +58,7 @@ def up(
         prefect_port=prefect_port,
         mlflow_port=mlflow_port,
         workers=workers,
+        work_pool=read_settings(home).work_pool,
     )
     asyncio.run(run_stack(options, say=say, ready=ready))
 

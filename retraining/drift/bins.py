@@ -81,10 +81,11 @@ class NumericBins:
         return cells
 
     def bounds(self, cells: Integers) -> tuple[Floats, Floats]:
-        """Lower and upper bound of each cell; both are the value itself where the profile knows it."""
+        """Lower and upper bound of each cell, infinite at the ends; the value itself where it is known."""
         right = cells >= CELLS_PER_SIDE
         steps = np.where(right, cells - CELLS_PER_SIDE, CELLS_PER_SIDE - 1 - cells)
-        near, far = (_distance(steps) * self.scale, _distance(steps + 1) * self.scale)
+        near, far = _distance(steps) * self.scale, _distance(steps + 1) * self.scale
+        far[steps == CELLS_PER_SIDE - 1] = np.inf  # the last cell takes all that is farther
         lower = self.center + np.where(right, near, -far)
         upper = self.center + np.where(right, far, -near)
         if self.values is not None:

@@ -81,7 +81,9 @@ def compare_categories(
         noise_level=calibration.chi_square_noise(
             method, int(np.count_nonzero(r)), reference.present, current.present, alpha
         ),
-        p_value=significance.chi_square_p_value(r, c),
+        p_value=significance.chi_square_p_value(
+            reference.counts, current.counts, (reference.other, current.other)
+        ),
     )
 
 

@@ -12,6 +12,9 @@ from retraining.drift.kinds import as_codes, as_numbers, as_text
 
 BinsByColumn = dict[str, NumericBins | CategoryBins]
 
+NOT_MEASURED = 1e100
+"""Nothing is so large, but some systems write the largest float for a missing value."""
+
 _CODE = "\0code"  # no column is called so
 
 
@@ -63,6 +66,14 @@ def _count_group(
     return rows, {name: tally.finish() for name, tally in tallies.items()}
 
 
+def measured(column: pl.Series) -> Floats:
+    """The values of a float column without null, NaN, infinity and stand-ins for it beyond 1e100."""
+    values: Floats = column.to_numpy()
+    if len(values) and not (values.min() > -NOT_MEASURED and values.max() < NOT_MEASURED):  # NaN: not either
+        values = values[np.abs(values) < NOT_MEASURED]
+    return values
+
+
 class NumericTally:
     """Counts a numeric column, batch by batch."""
 
@@ -75,10 +86,8 @@ class NumericTally:
         self._mean = self._squares = 0.0
 
     def add(self, column: pl.Series) -> None:
-        """Count floats; null, NaN and infinite ones as missing."""
-        values: Floats = column.to_numpy()
-        if not np.isfinite(values.sum()):  # far cheaper than looking at each
-            values = values[np.isfinite(values)]
+        """Count floats; what `measured` drops counts as missing."""
+        values = measured(column)
         self._missing += len(column) - len(values)
         if not len(values):
             return

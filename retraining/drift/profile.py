@@ -8,7 +8,7 @@ import polars as pl
 
 from retraining.drift.batches import COLUMNS_PER_BATCH, Table, read_batches, schema_of
 from retraining.drift.bins import CategoryBins, NumericBins
-from retraining.drift.counting import BinsByColumn, count_columns
+from retraining.drift.counting import BinsByColumn, count_columns, measured
 from retraining.drift.counts import ColumnCounts
 from retraining.drift.kinds import FALSE_AND_TRUE, NEEDED, Kind, as_numbers, as_text, find_kind
 from retraining.errors import DataProblem, MissingColumns, WrongColumnType
@@ -110,8 +110,7 @@ def _choose_bins(
 def _fit(sample: "_Sample", name: str) -> NumericBins:
     if sample.rows is None:
         return NumericBins(center=0.0, scale=1.0)
-    values = sample.rows[name].to_numpy()
-    values = values[np.isfinite(values)]
+    values = measured(sample.rows[name])
     return NumericBins.fit(values) if len(values) else NumericBins(center=0.0, scale=1.0)
 
 

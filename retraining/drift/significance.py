@@ -52,17 +52,18 @@ def kolmogorov_smirnov_p_value(reference: Integers, current: Integers, distance:
     return float(special.kolmogorov(distance * np.sqrt(n * m / (n + m))))
 
 
-def chi_square_p_value(reference: Integers, current: Integers) -> float:
+def chi_square_p_value(reference: Integers, current: Integers, others: tuple[int, int] = (0, 0)) -> float:
     """Two-sample chi-square test of homogeneity (Pearson 1911).
 
-    Cells in which the smaller sample would have fewer than 5 values are joined to one; if there is nothing
-    else, the two samples cannot be told apart and the answer is 1.
+    Cells in which the smaller sample would have fewer than 5 values are joined to one, and with them
+    `others`, the values outside of all cells. These must not make a cell of their own: the cells are
+    categories of the reference, so that every rare category that came by chance in the current sample only is
+    among the others, and none that came in the reference only. If there is nothing to compare the answer is 1.
     """
-    n, m = int(reference.sum()), int(current.sum())
-    pooled = reference + current
-    rare = pooled * (min(n, m) / (n + m)) < LEAST_EXPECTED
-    r = np.append(reference[~rare], reference[rare].sum())
-    c = np.append(current[~rare], current[rare].sum())
+    n, m = int(reference.sum()) + others[0], int(current.sum()) + others[1]
+    rare = (reference + current) * (min(n, m) / (n + m)) < LEAST_EXPECTED
+    r = np.append(reference[~rare], reference[rare].sum() + others[0])
+    c = np.append(current[~rare], current[rare].sum() + others[1])
     expected = (r + c) / (n + m)
     if expected[-1] * min(n, m) < LEAST_EXPECTED:  # even together they are too rare to say anything
         r, c, expected = r[:-1], c[:-1], expected[:-1]

@@ -1,16 +1,18 @@
 """The live stream of Prefect's events about jobs."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing, asynccontextmanager, suppress
-from datetime import UTC, datetime
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING
 from uuid import UUID
 
 import anyio
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
 from prefect.events.clients import PrefectEventSubscriber
 from prefect.events.filters import EventFilter, EventNameFilter
-from prefect.exceptions import ObjectNotFound
 from websockets.exceptions import WebSocketException
 
 from retraining.errors import OrchestratorUnavailable
@@ -20,13 +22,17 @@ from retraining.orchestrator.states import job_run
 from retraining.orchestrator.values import JobRun, RunEvent
 
 if TYPE_CHECKING:
+    from prefect.client.orchestration import PrefectClient
+    from prefect.client.schemas.objects import FlowRun
     from prefect.events import Event
 
 STATE_EVENTS = "prefect.flow-run."
 RUN_RESOURCE = "prefect.flow-run."
 OPEN_SECONDS = 5.0
 CLOSE_SECONDS = 2.0
-COMMIT_SECONDS = 1.0
+QUEUED = 200
+"""As many runs as Prefect gives in one answer."""
+COMMITTED_AFTER = timedelta(seconds=1)
 COMMIT_POLL_SECONDS = 0.02
 
 
@@ -74,39 +80,99 @@ async def _close(subscriber: PrefectEventSubscriber) -> None:
 async def _run_events(
     connection: PrefectConnection, subscriber: PrefectEventSubscriber
 ) -> AsyncGenerator[RunEvent, None]:
+    arriving: asyncio.Queue[_Heard | OrchestratorUnavailable] = asyncio.Queue(QUEUED)
+    listening = asyncio.create_task(_listen(subscriber, arriving))
+    try:
+        while True:
+            heard, cut = await _arrived(arriving)
+            entered = {one.run_id: one.event.occurred for one in heard if one.event.event != PROGRESS_EVENT}
+            runs = await _stored_runs(connection, entered)
+            for one in heard:
+                yield _told(one, runs)
+            if cut is not None:
+                raise cut
+    finally:
+        listening.cancel()
+        await asyncio.wait([listening])
+
+
+@dataclass(frozen=True)
+class _Heard:
+    """An event about a job."""
+
+    event: "Event"
+    run_id: UUID
+
+
+async def _listen(
+    subscriber: PrefectEventSubscriber, arriving: "asyncio.Queue[_Heard | OrchestratorUnavailable]"
+) -> None:
     try:
         async for event in subscriber:
             run_id = _run_id(event)
-            if run_id is None:
-                continue
-            if event.event == PROGRESS_EVENT:
-                yield _progress(event, run_id)
-            elif _is_job_state(event):
-                run = await _stored_run(connection, run_id, event.occurred)
-                yield RunEvent(event.id, run_id, event.occurred, "state", run=run)
-    except (OSError, WebSocketException) as exc:
-        raise OrchestratorUnavailable("follow its events") from exc
-    raise OrchestratorUnavailable("follow its events: it closed the stream")
+            if run_id is not None and (event.event == PROGRESS_EVENT or _is_job_state(event)):
+                await arriving.put(_Heard(event, run_id))
+        cut = OrchestratorUnavailable("follow its events: it closed the stream")
+    except Exception as exc:  # noqa: BLE001 - a listener that died of anything would be waited for without end
+        cut = OrchestratorUnavailable("follow its events")
+        cut.__cause__ = exc
+    await arriving.put(cut)
 
 
-async def _stored_run(connection: PrefectConnection, run_id: UUID, since: datetime) -> JobRun | None:
-    """The run in the state it entered at `since`, or a later one.
+async def _arrived(
+    arriving: "asyncio.Queue[_Heard | OrchestratorUnavailable]",
+) -> tuple[list[_Heard], OrchestratorUnavailable | None]:
+    """What has arrived, one event at least, and the cut after it if there was one.
+
+    After a cut or a burst many events wait: one request looks up the runs of all of them.
+    """
+    heard: list[_Heard] = []
+    one = await arriving.get()
+    while not isinstance(one, OrchestratorUnavailable):
+        heard.append(one)
+        if arriving.empty() or len(heard) == QUEUED:
+            return heard, None
+        one = arriving.get_nowait()
+    return heard, one
+
+
+async def _stored_runs(
+    connection: PrefectConnection, entered: Mapping[UUID, datetime]
+) -> dict[UUID, JobRun | None]:
+    """The runs, each in the state that it entered then or in a later one; None if it is gone or no job.
 
     Prefect sends the event from inside the transaction that stores the state: for some milliseconds a reader
     still finds the state before, or no run. If the transaction fails, the state of the event never comes.
     """
-    deadline = asyncio.get_running_loop().time() + COMMIT_SECONDS
-    while True:
-        try:
-            flow_run = await connection.ask(
-                f"read flow run {run_id}", lambda client: client.read_flow_run(run_id)
-            )
-        except ObjectNotFound:
-            flow_run = None
-        stored = flow_run is not None and flow_run.state is not None and flow_run.state.timestamp >= since
-        if stored or asyncio.get_running_loop().time() >= deadline:
-            return job_run(flow_run, datetime.now(UTC)) if flow_run is not None else None
-        await asyncio.sleep(COMMIT_POLL_SECONDS)
+    runs: dict[UUID, JobRun | None] = dict.fromkeys(entered)
+    open_questions = set(entered)
+    while open_questions:
+        asked = FlowRunFilter(id=FlowRunFilterId(any_=sorted(open_questions)))
+        page = await connection.ask("read flow runs", partial(_read, asked=asked))
+        now = datetime.now(UTC)
+        runs |= {flow_run.id: job_run(flow_run, now) for flow_run in page}
+        stored = {
+            flow_run.id
+            for flow_run in page
+            if flow_run.state is not None and flow_run.state.timestamp >= entered[flow_run.id]
+        }
+        open_questions = {
+            run_id for run_id in open_questions - stored if now - entered[run_id] < COMMITTED_AFTER
+        }
+        if open_questions:
+            await asyncio.sleep(COMMIT_POLL_SECONDS)
+    return runs
+
+
+async def _read(client: "PrefectClient", asked: FlowRunFilter) -> "list[FlowRun]":
+    return await client.read_flow_runs(flow_run_filter=asked, limit=QUEUED)
+
+
+def _told(heard: _Heard, runs: Mapping[UUID, JobRun | None]) -> RunEvent:
+    event, run_id = heard.event, heard.run_id
+    if event.event == PROGRESS_EVENT:
+        return _progress(event, run_id)
+    return RunEvent(event.id, run_id, event.occurred, "state", run=runs[run_id])
 
 
 def _run_id(event: "Event") -> UUID | None:

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import httpx
 
+import retraining
 from retraining.orchestrator.server import server_environment
 from retraining.orchestrator.worker import worker_command, worker_environment
-from retraining.settings import Settings
 from retraining.stack.component import Component, Health, answers
 from retraining.stack.home import Home
 from retraining.stack.processes import COMPONENT, STACK
@@ -30,6 +30,7 @@ NOT_INHERITED = frozenset(
         *(STACK, COMPONENT),
     }
 )
+PACKAGES = Path(retraining.__file__).parents[1]
 
 
 @dataclass(frozen=True)
@@ -82,15 +83,17 @@ def stack_environment(home: Home, where: Addresses) -> dict[str, str]:
         "RETRAINING_MLFLOW_URL": where.mlflow_url,
         "PREFECT_HOME": str(home.path / "prefect"),
         "PREFECT_SERVER_EPHEMERAL_ENABLED": "false",
-        # Models that live where the stack is started are found, as uvicorn or celery find theirs.
-        "PYTHONPATH": os.pathsep.join(filter(None, (kept.get("PYTHONPATH"), str(Path.cwd())))),
+        # The folder it is started in may have an `api` or `flows` of its own.
+        "PYTHONSAFEPATH": "1",
         "PYTHONUNBUFFERED": "1",
         "NO_PROXY": direct,
         "no_proxy": direct,
     }
 
 
-def components(host: str, ports: Ports, home: Home, where: Addresses, workers: int) -> list[Component]:
+def components(
+    host: str, ports: Ports, home: Home, where: Addresses, *, workers: int, work_pool: str
+) -> list[Component]:
     """Everything that runs, each with what it has to wait for."""
     return [
         _prefect(host, ports.prefect, home, where),
@@ -100,7 +103,7 @@ def components(host: str, ports: Ports, home: Home, where: Addresses, workers: i
         _api(host, ports.api, where),
         # Started at once: while Prefect comes up, its imports are done.
         Component("deploy", _python("retraining.cli", "deploy", "--wait", "120", "--skip-broken")),
-        *(_worker(name, home, where) for name in worker_names(workers)),
+        *(_worker(name, work_pool, where) for name in worker_names(workers)),
     ]
 
 
@@ -143,7 +146,9 @@ def _api(host: str, port: int, where: Addresses) -> Component:
     return Component(
         "api",
         _python(
-            *("uvicorn", "--factory", "api.app:create_app", "--host", host, "--port", str(port)),
+            # Without --app-dir, uvicorn looks for `api` in the folder it is started in.
+            *("uvicorn", "--factory", "api.app:create_app", "--app-dir", str(PACKAGES)),
+            *("--host", host, "--port", str(port)),
             # Followers of live events would keep it open for ever.
             *("--timeout-graceful-shutdown", "2"),
         ),
@@ -152,11 +157,10 @@ def _api(host: str, port: int, where: Addresses) -> Component:
     )
 
 
-def _worker(name: str, home: Home, where: Addresses) -> Component:
-    pool = Settings(home=home.path).work_pool
+def _worker(name: str, work_pool: str, where: Addresses) -> Component:
     return Component(
         name,
-        tuple(worker_command(pool, name)),
+        tuple(worker_command(work_pool, name)),
         environment={
             # By default OpenMP's threads spin while they wait for each other: two trainings at once on two
             # busy cores took 13 times as long as with threads that sleep.
@@ -164,7 +168,7 @@ def _worker(name: str, home: Home, where: Addresses) -> Component:
             **worker_environment(),
         },
         needs=("deploy",),
-        health=_polls(f"{where.prefect_api_url}/work_pools/{pool}/workers/filter", name),
+        health=_polls(f"{where.prefect_api_url}/work_pools/{work_pool}/workers/filter", name),
         runs_jobs=True,
     )
 

@@ -202,14 +202,17 @@ class Supervisor:
             await asyncio.sleep(delay)
             try:
                 await self._launch(component)
+                if self._announced:
+                    self._changed(self.pids)
             except ComponentFailed as failure:
                 if component.name in self.pids:
                     self._say(f"{component.name} {failure.problem}")
                     send(self._members(component.name), signal.SIGKILL)
-                continue
-            self._say(f"{component.name} is back")
-            if self._announced:
-                self._changed(self.pids)
+            except OSError as exc:  # no memory, no file handles, no room for the log: perhaps later
+                self._say(f"{component.name} cannot be started: {exc}")
+                send(self._members(component.name), signal.SIGKILL)
+            else:
+                self._say(f"{component.name} is back")
 
 
 def describe_exit(code: int) -> str:

@@ -27,6 +27,7 @@ from retraining.stack.stack_file import Addresses, Pids, Stack, write_stack_file
 from retraining.stack.supervisor import Supervisor
 
 READY_WITHIN_SECONDS = 60
+LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,7 @@ class StackOptions:
     prefect_port: int = 4200
     mlflow_port: int = 5000
     workers: int = 1
+    work_pool: str = "retraining"
 
 
 async def run_stack(
@@ -58,10 +60,17 @@ async def run_stack(
     try:
         wanted = {"api": options.api_port, "prefect": options.prefect_port, "mlflow": options.mlflow_port}
         where = addresses(options.host, ports := Ports(**choose_ports(options.host, wanted)))
+        if options.host not in LOOPBACK:
+            say(
+                f"listening on {options.host}: only the API asks for a key; keep the others from strangers, "
+                "Prefect with PREFECT_SERVER_API_AUTH_STRING, MLflow with a firewall"
+            )
         home.stack_file.unlink(missing_ok=True)
         _write_client_environment(home, where)
         supervisor = Supervisor(
-            components(options.host, ports, home, where, options.workers),
+            components(
+                options.host, ports, home, where, workers=options.workers, work_pool=options.work_pool
+            ),
             home=home,
             environment=stack_environment(home, where),
             lock=lock,

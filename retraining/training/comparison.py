@@ -121,7 +121,7 @@ def comparison_markdown(
     lines = [
         f"## {comparison.spec.name}: version {version} {verdict}",
         "",
-        f"{decision.reason[:1].upper()}{decision.reason[1:]}.",
+        f"Reason: {decision.reason}.",
         "",
         *_metric_table(comparison, version),
         "",

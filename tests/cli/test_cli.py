@@ -63,8 +63,8 @@ def test_without_a_key_the_places_for_one_are_named(tmp_path: Path) -> None:
 def test_wrong_settings_are_named(tmp_path: Path) -> None:
     """The variable and what is wrong with it, not a traceback."""
     env = {**os.environ, "RETRAINING_RECONCILE_SECONDS": "often"}
-    failed = retraining("key", "list", "--home", str(tmp_path), env=env)
-    assert failed.returncode == 1
+    failed = retraining("up", "--home", str(tmp_path), env=env)
+    assert failed.returncode == 2
     assert "RETRAINING_RECONCILE_SECONDS" in failed.stderr
     assert "Traceback" not in failed.stderr
 

@@ -1,6 +1,8 @@
 """The jobs' parts, on a real database and an orchestrator in memory."""
 
+import shutil
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 
@@ -42,3 +44,16 @@ def service(
     database: Database, orchestrator: FakeOrchestrator, settings: Settings, feed: JobFeed
 ) -> JobService:
     return JobService(database, orchestrator, SmallCatalog(), settings, feed)
+
+
+@pytest.fixture
+def locked_path(migrated_file: Path, tmp_path: Path) -> Path:
+    """The file of a SQLite database that `locked` can lock."""
+    return Path(shutil.copy(migrated_file, tmp_path / "locked.db"))
+
+
+@pytest.fixture
+async def sqlite(locked_path: Path) -> AsyncIterator[Database]:
+    database = Database(f"sqlite+aiosqlite:///{locked_path}", busy_seconds=0.2)
+    yield database
+    await database.close()

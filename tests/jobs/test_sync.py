@@ -4,33 +4,27 @@ import asyncio
 import shutil
 import sqlite3
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from random import Random
-from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
-from sqlmodel import select
 
 from retraining.errors import OrchestratorRefused, OrchestratorUnavailable
 from retraining.jobs import repository
 from retraining.jobs.feed import JobFeed
 from retraining.jobs.following import DELETED
-from retraining.jobs.job import RetrainingJob
-from retraining.jobs.ledger import JobLedger
-from retraining.jobs.records import EventKind, JobEvent
 from retraining.jobs.service import JobService
 from retraining.jobs.status import RetrainingStatus
 from retraining.jobs.sync import FINISHED_MARK, OVERLAP, JobSync
 from retraining.orchestrator.values import JobRun, RunEvent
 from retraining.settings import Settings
 from retraining.store.database import Database
-from tests.jobs.news import a_run, ended, progress, started
-from tests.jobs.test_following import heard, what_counts
+from tests.jobs.looking import following, jobs, log, shows, statuses
+from tests.jobs.news import a_run, ended, started
 from tests.jobs.waiting import until
 from tests.orchestrator.fake import FakeOrchestrator
 
@@ -38,43 +32,6 @@ from tests.orchestrator.fake import FakeOrchestrator
 @pytest.fixture
 def sync(database: Database, orchestrator: FakeOrchestrator, settings: Settings, feed: JobFeed) -> JobSync:
     return JobSync(database, orchestrator, settings, feed)
-
-
-async def jobs(database: Database) -> dict[UUID, RetrainingJob]:
-    async with database.session() as session:
-        return {job.id: job for job in await session.exec(select(RetrainingJob))}
-
-
-async def log(database: Database) -> list[JobEvent]:
-    async with database.session() as session:
-        return list(await repository.events_after(session, 0, None, 1_000_000))
-
-
-def statuses(database: Database, **expected: Any) -> Callable[[], Any]:
-    """Whether the jobs are these, in any order: `pending=2, running=1`."""
-
-    async def holds() -> bool:
-        found = [str(job.status) for job in (await jobs(database)).values()]
-        return {status: found.count(status) for status in found} == expected
-
-    return holds
-
-
-def shows(database: Database, job_id: UUID, **facts: Any) -> Callable[[], Any]:
-    """Whether the job is there and has these facts."""
-
-    async def holds() -> bool:
-        job = (await jobs(database)).get(job_id)
-        return job is not None and job.model_dump(include=set(facts)) == facts
-
-    return holds
-
-
-def following(orchestrator: FakeOrchestrator) -> Callable[[], Any]:
-    async def holds() -> bool:
-        return orchestrator.followers > 0
-
-    return holds
 
 
 # Events
@@ -405,50 +362,7 @@ async def test_a_cancel_that_cannot_be_forced_holds_up_no_other(
         await until(statuses(database, running=1, cancelled=1))
 
 
-# Several writers
-
-
-async def test_replicas_that_hear_the_same_in_any_order_write_the_same_once(
-    database: Database, database_url: str
-) -> None:
-    """Two processes' connections, each hearing all news of thirty jobs in an order of its own."""
-    random = Random(1)
-    lives: list[list[JobRun | RunEvent]] = []
-    for _ in range(30):
-        run = a_run()
-        news: list[JobRun | RunEvent] = [run, run := started(run)]
-        news += [progress(run.id, at, "training", at / 10) for at in range(2, random.randint(2, 7))]
-        if random.random() < 0.8:
-            news.append(ended(run, random.choice(list(repository.FINAL)), message="why"))
-        lives.append(news)
-    expected = {}
-    for news in lives:
-        job, _ = heard(news)
-        expected[job.id] = what_counts(job)
-
-    async def replica(store: Database, order: Random) -> None:
-        ledger = JobLedger(store, JobFeed(store))
-        news = [one for life in lives for one in life] * 2
-        order.shuffle(news)
-        while news:
-            batch, news = news[:17], news[17:]
-            steps = [one for one in batch if isinstance(one, RunEvent)]
-            unknown = await ledger.follow([one for one in batch if isinstance(one, JobRun)], steps)
-            news += [step for step in steps if step.run_id in unknown]
-
-    other = Database(database_url, busy_seconds=10)
-    patient = Database(database_url, busy_seconds=10)
-    await asyncio.gather(replica(other, Random(2)), replica(patient, Random(3)))
-    await other.close()
-    await patient.close()
-    assert {job_id: what_counts(job) for job_id, job in (await jobs(database)).items()} == expected
-    events = await log(database)
-    assert len({event.source for event in events}) == len(events)
-    for job_id, facts in expected.items():
-        told = [event.status for event in events if event.job_id == job_id and event.kind is EventKind.STATE]
-        assert told[0] is RetrainingStatus.PENDING
-        assert told[-1] == facts["status"]
-        assert len(set(told)) == len(told)
+# Many
 
 
 async def test_a_hundred_state_changes_a_second_are_kept_up_with(

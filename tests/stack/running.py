@@ -57,12 +57,13 @@ class RunningStack:
 
 
 @contextmanager
-def up(home: Path, said: Path, *options: str) -> Iterator[subprocess.Popen[bytes]]:
+def up(home: Path, said: Path, *options: str, cwd: Path | None = None) -> Iterator[subprocess.Popen[bytes]]:
     """`retraining up` on free ports; no process is left after the block."""
     ports = ("--api-port", "0", "--prefect-port", "0", "--mlflow-port", "0")
     with said.open("wb") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", "retraining.cli", "up", "--home", str(home), *ports, *options],
+            [sys.executable, "-P", "-m", "retraining.cli", "up", "--home", str(home), *ports, *options],
+            cwd=cwd,
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
@@ -81,11 +82,11 @@ def up(home: Path, said: Path, *options: str) -> Iterator[subprocess.Popen[bytes
 
 
 @contextmanager
-def running_stack(home: Path, *options: str) -> Iterator[RunningStack]:
+def running_stack(home: Path, *options: str, cwd: Path | None = None) -> Iterator[RunningStack]:
     """A stack that is ready."""
     home.parent.mkdir(parents=True, exist_ok=True)
     said = home.parent / f"{home.name}-said.txt"
-    with up(home, said, *options) as process:
+    with up(home, said, *options, cwd=cwd) as process:
         until(lambda: (home / "stack.json").exists() or process.poll() is not None, START_SECONDS)
         assert process.poll() is None, said.read_text()
         where = read_stack_file(home).addresses

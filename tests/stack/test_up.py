@@ -24,7 +24,13 @@ ENDLESS = {"max_iter": 20_000}
 
 @pytest.fixture(scope="module")
 def own_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStack]:
-    with running_stack(tmp_path_factory.mktemp("own") / "home", "--workers", "2") as running:
+    # Started in a project that has packages of our packages' names.
+    project = tmp_path_factory.mktemp("project")
+    for name in ("api", "flows"):
+        (project / name).mkdir()
+        (project / name / "__init__.py").write_text("raise RuntimeError('another package of this name')\n")
+    home = tmp_path_factory.mktemp("own") / "home"
+    with running_stack(home, "--workers", "2", cwd=project) as running:
         yield running
 
 

@@ -1,3 +1,5 @@
+import pickle
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -88,6 +90,4 @@ def test_an_unknown_metric_is_refused_with_the_known_names() -> None:
 
 def test_every_metric_survives_a_trip_to_another_process() -> None:
     """Specifications with these metrics can be pickled."""
-    import pickle
-
     assert pickle.loads(pickle.dumps(METRICS["f1_macro"])).name == "f1_macro"

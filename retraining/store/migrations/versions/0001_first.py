@@ -11,8 +11,7 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Apply."""
-
+    """Make every table of the first release."""
     op.create_table(
         "retraining_api_keys",
         sa.Column("id", sa.String(12), nullable=False),
@@ -141,14 +140,10 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Undo."""
-
+    """Drop them all."""
     op.drop_table("retraining_triggers")
     op.drop_table("retraining_sync_marks")
-
     op.drop_table("retraining_requests")
-
     op.drop_table("retraining_jobs")
-
     op.drop_table("retraining_job_events")
     op.drop_table("retraining_api_keys")

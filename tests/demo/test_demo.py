@@ -1,0 +1,52 @@
+"""`make demo`, without the environment that make sets up."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.stack.waiting import until
+
+pytestmark = pytest.mark.stack
+COMMAND = [sys.executable, "-m", "retraining.demo"]
+
+
+@pytest.mark.timeout(600)
+def test_the_demo_shows_what_it_promises(tmp_path: Path) -> None:
+    """Promotions with the error in dollars, a refusal, a failure, a cancel, and a model that serves; exit 0."""
+    done = subprocess.run(
+        COMMAND, env=_environment(tmp_path), capture_output=True, text=True, timeout=590, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    for shown in (
+        r"churn +version 1 promoted: first version",
+        r"churn +version 2 promoted: roc_auc [\d.]+ improves on the champion's",
+        r"profitability +version 2 refused: r2 -[\d.]+ is below the guard's minimum",
+        r"profitability +mean error per customer on the same holdout: \$[\d.]+ before, \$[\d.]+ after \(4\d% less\)",
+        r"churn +failed: .*no rows",
+        r"profitability +cancelled",
+        r"churn +chance that each of \d customers is lost",
+        r"(?m)^profitability  3 .* to now ",
+    ):
+        assert re.search(shown, done.stdout), (shown, done.stdout)
+    assert list(tmp_path.iterdir()) == []  # nothing is left of its home
+
+
+def test_ctrl_c_ends_the_demo_and_its_stack(tmp_path: Path) -> None:
+    """Exit code 130, no process and no file is left."""
+    process = subprocess.Popen(COMMAND, env=_environment(tmp_path), stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    until(lambda: "keys done" in process.stdout.readline(), 60)
+    process.send_signal(signal.SIGINT)
+    said, _ = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert "stopped" in said
+    assert list(tmp_path.iterdir()) == []
+
+
+def _environment(temporary: Path) -> dict[str, str]:
+    return {**os.environ, "TMPDIR": str(temporary)}
