@@ -60,7 +60,9 @@ async def running_facade(settings: Settings, doors: Doors) -> AsyncIterator[Faca
     async with AsyncExitStack() as stack:
         orchestrator = doors.orchestrator or await _prefect(settings, stack)
         registry = doors.registry or _mlflow(settings)
-        catalog = load_catalog(settings.models) if doors.catalog is None else doors.catalog
+        catalog = (
+            load_catalog(settings.models, settings.models_path) if doors.catalog is None else doors.catalog
+        )
         settings.home.mkdir(parents=True, exist_ok=True)
         database = Database(settings.database, settings.database_busy_seconds)
         stack.push_async_callback(database.close)

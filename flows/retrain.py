@@ -6,13 +6,14 @@ from typing import Any
 from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
-from prefect.states import Completed, Failed
+from prefect.states import Cancelled, Completed, Failed
 
 from flows.job import Job
 from retraining.catalog.discovery import load_catalog
 from retraining.catalog.parameters import TrainingParameters, parse_parameters
 from retraining.catalog.spec import ModelSpec
-from retraining.errors import ChampionChanged, RetrainingError, SourceUnreachable, Unavailable
+from retraining.errors import ChampionChanged, JobCancelled, RetrainingError, SourceUnreachable, Unavailable
+from retraining.orchestrator.cancellation import cancelled_before_start, prompt_cancellation, was_cancelled
 from retraining.orchestrator.labels import FLOW_NAME
 from retraining.orchestrator.promotion_lock import promotion_lock_sync
 from retraining.promotion import PromotionDecision
@@ -46,26 +47,37 @@ def retrain(
         as_of: Replay the job as of this time, now if not given. Without a time zone it is UTC.
     """
     job = Job.current(model_name)
+    if cancelled_before_start(job.id):
+        return Cancelled(message="cancelled before it started")
+    with prompt_cancellation(job.id):
+        try:
+            return Completed(message=run(job, parameters or {}, _aware(as_of)))
+        except JobCancelled as cancelled:
+            return Cancelled(message=str(cancelled))
+        except RetrainingError as problem:
+            return Failed(message=str(problem))
+
+
+def run(job: Job, parameters: dict[str, Any], as_of: datetime) -> str:
+    """The story of a job; returns what was decided, and why."""
     settings = Settings()
     registry = MlflowRegistry(settings.mlflow, timeout_seconds=UPLOAD_SECONDS)
-    moment = _aware(as_of)
-    try:
-        spec = load_catalog(settings.models).get(model_name)
-        chosen = parse_parameters(model_name, spec.parameters, parameters or {})
-        training_set = load(job, spec, moment)
-        parts = split(training_set.frame, spec)
-        model = train(job, spec, chosen, parts)
-        scoring = registry.as_scoring(model, model_name)
-        comparison = evaluate(job, spec, parts, scoring, registry)
-        version = register(job, comparison, model, chosen, moment, registry)
-        comparison, decision = decide(job, comparison, scoring, version, registry)
-    except RetrainingError as problem:
-        return Failed(message=str(problem))
+    spec = load_catalog(settings.models, settings.models_path).get(job.model_name)
+    chosen = parse_parameters(spec.name, spec.parameters, parameters)
+
+    training_set = load(job, spec, as_of)
+    parts = split(training_set.frame, spec)
+    model = train(job, spec, chosen, parts)
+    scoring = registry.as_scoring(model, spec.name)
+    comparison = evaluate(job, spec, parts, scoring, registry)
+    version = register(job, comparison, model, chosen, as_of, registry)
+    comparison, decision = decide(job, comparison, scoring, version, registry)
+
     report = comparison_markdown(
-        comparison, decision, version=version.version, window=training_set.window, as_of=moment
+        comparison, decision, version=version.version, window=training_set.window, as_of=as_of
     )
     job.show_comparison(report, comparison_plot(comparison))
-    return Completed(message=decision.reason)
+    return decision.reason
 
 
 def _passes_by_itself(_task: object, _run: TaskRun, state: State[Any]) -> bool:
@@ -183,6 +195,8 @@ def promote(
     job.enter("promoting")
     compared_with = None if comparison.champion_version is None else comparison.champion_version.version
     with promotion_lock_sync(version.model_name):
+        if was_cancelled(job.id):
+            raise JobCancelled(job.id)
         registry.promote(
             version.model_name,
             version.version,

@@ -206,6 +206,14 @@ class JobRunning(RetrainingError):
         super().__init__(f"{model_name!r} already has job {job_id} waiting or running")
 
 
+class JobCancelled(RetrainingError):
+    """The job was cancelled while its process went on; it must not change anything any more."""
+
+    def __init__(self, job_id: object) -> None:
+        self.job_id = str(job_id)
+        super().__init__(f"job {job_id} was cancelled, so it does not promote")
+
+
 class IdempotencyKeyReused(RetrainingError):
     """The same Idempotency-Key came with another request."""
 
@@ -265,7 +273,8 @@ class PromotionLockBusy(RetrainingError):
         self.model_name = model_name
         self.waited_seconds = waited_seconds
         super().__init__(
-            f"another promotion of {model_name!r} is under way and did not end within {waited_seconds:g} s; try again"
+            f"another promotion of {model_name!r} is under way and did not end within {waited_seconds:g} s; "
+            "try again"
         )
 
 

@@ -23,6 +23,11 @@ class Settings(BaseSettings):
     models: Annotated[tuple[str, ...], NoDecode] = Field(
         (), description="Models beside the installed ones: package.module:attribute, several with commas."
     )
+    models_path: Annotated[tuple[Path, ...], NoDecode] = Field(
+        default_factory=lambda: (Path.cwd(),),
+        description="Folders where modules of `models` are looked for that are not installed; several with "
+        "the system's path separator. The working folder unless set; that of `retraining up` in its jobs.",
+    )
     database_url: str | None = Field(
         None, description="The facade's database; SQLite in the home unless set (postgresql+asyncpg://...)."
     )
@@ -53,6 +58,13 @@ class Settings(BaseSettings):
         if not isinstance(value, str):
             return value
         return tuple(part.strip() for part in value.split(",") if part.strip())
+
+    @field_validator("models_path", mode="before")
+    @classmethod
+    def _split_folders(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        return tuple(Path(part).absolute() for part in value.split(os.pathsep) if part)
 
     @property
     def prefect_api(self) -> str:

@@ -7,12 +7,14 @@ both left out, because a job must never train the wrong one.
 """
 
 import re
+import sys
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from importlib import import_module
 from importlib.metadata import entry_points
+from pathlib import Path
 
 from retraining.catalog.spec import ModelSpec
 from retraining.errors import InvalidCatalog, UnknownModel
@@ -65,12 +67,15 @@ class _Entry:
     address: str
 
 
-def load_catalog(models: Sequence[str] = ()) -> Catalog:
+def load_catalog(models: Sequence[str] = (), folders: Sequence[Path] = ()) -> Catalog:
     """Import every model of the entry-point group `retraining.models` and of `models`.
 
-    `models` are `package.module:attribute`, as in the setting RETRAINING_MODELS. Never fails: what cannot be
-    used is in the catalog's `problems`.
+    `models` are `package.module:attribute`, as in the setting RETRAINING_MODELS; what is not installed is
+    looked for in `folders`. Never fails: what cannot be used is in the catalog's `problems`.
     """
+    if models:
+        # Last, because a team's folder may well have an `api` or a `flows` of its own.
+        sys.path += [str(folder) for folder in folders if str(folder) not in sys.path]
     found: dict[str, list[tuple[_Entry, ModelSpec]]] = defaultdict(list)
     problems = []
     for entry in _entries(models):
@@ -111,7 +116,7 @@ def _load(entry: _Entry) -> ModelSpec:
         attribute: object = reduce(getattr, address["attribute"].split("."), module)
         spec = attribute() if callable(attribute) else attribute
     except ModuleNotFoundError as exc:
-        hint = "install the package that has it, or add its folder to PYTHONPATH"
+        hint = "install the package that has it, or name its folder in RETRAINING_MODELS_PATH"
         raise InvalidCatalog(entry.origin, f"cannot be loaded: {exc}; {hint}") from exc
     except (
         Exception,

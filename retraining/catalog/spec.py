@@ -66,7 +66,7 @@ class ModelSpec(BaseModel):
     """The fewest training rows worth a job."""
     promotion: PromotionPolicy = PromotionPolicy()
 
-    @field_validator("source")
+    @field_validator("source", mode="before")
     @classmethod
     def _source_is_a_data_source(cls, source: object) -> object:
         if not isinstance(source, DataSource):

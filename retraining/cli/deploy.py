@@ -32,7 +32,7 @@ def deploy(
     from retraining.catalog.discovery import load_catalog
 
     settings = settings_of_stack(home)
-    catalog = load_catalog(settings.models)
+    catalog = load_catalog(settings.models, settings.models_path)
     for problem in catalog.problems:
         print(f"retraining: {problem}", file=sys.stderr)
     out = console()

@@ -30,7 +30,7 @@ class Finding:
 
 async def diagnose(settings: Settings) -> list[Finding]:
     """Look at everything, the servers at the same time."""
-    catalog = load_catalog(settings.models)
+    catalog = load_catalog(settings.models, settings.models_path)
     servers = await asyncio.gather(_database(settings), _prefect(settings, catalog), _mlflow(settings))
     return [
         *_packages(),

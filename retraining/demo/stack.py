@@ -44,7 +44,8 @@ def _running(home: Home, say: Callable[[str], None]) -> Iterator[None]:
             *(sys.executable, "-I", "-S", leash.__file__, str(os.getpid())),
             *(sys.executable, *up, "--api-port", "0", "--prefect-port", "0", "--mlflow-port", "0"),
         ],
-        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+        # What killed jobs leave in the temporary folder goes with the home.
+        env={**os.environ, "PYTHONUNBUFFERED": "1", "TMPDIR": str(home.path.parent)},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

@@ -132,7 +132,7 @@ class Story:
         variables = dict(line.split("=", 1) for line in self._home.cli_env.read_text().splitlines())
         served = subprocess.run(  # noqa: S603 - our own lines
             [sys.executable, "-c", SERVE],
-            env={**os.environ, **variables},
+            env={**os.environ, **variables, "TMPDIR": str(self._home.path)},
             capture_output=True,
             text=True,
             timeout=SERVE_SECONDS,

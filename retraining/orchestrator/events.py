@@ -1,7 +1,7 @@
 """The live stream of Prefect's events about jobs."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -85,8 +85,7 @@ async def _run_events(
     try:
         while True:
             heard, cut = await _arrived(arriving)
-            entered = {one.run_id: one.event.occurred for one in heard if one.event.event != PROGRESS_EVENT}
-            runs = await _stored_runs(connection, entered)
+            runs = await _stored_runs(connection, _last_entered(heard))
             for one in heard:
                 yield _told(one, runs)
             if cut is not None:
@@ -113,7 +112,7 @@ async def _listen(
             if run_id is not None and (event.event == PROGRESS_EVENT or _is_job_state(event)):
                 await arriving.put(_Heard(event, run_id))
         cut = OrchestratorUnavailable("follow its events: it closed the stream")
-    except Exception as exc:  # noqa: BLE001 - a listener that died of anything would be waited for without end
+    except Exception as exc:  # whatever it died of, somebody waits for news
         cut = OrchestratorUnavailable("follow its events")
         cut.__cause__ = exc
     await arriving.put(cut)
@@ -134,6 +133,15 @@ async def _arrived(
             return heard, None
         one = arriving.get_nowait()
     return heard, one
+
+
+def _last_entered(heard: Sequence[_Heard]) -> dict[UUID, datetime]:
+    """When each run last entered a state, as far as these events tell."""
+    entered: dict[UUID, datetime] = {}
+    for one in heard:
+        if one.event.event != PROGRESS_EVENT:
+            entered[one.run_id] = max(one.event.occurred, entered.get(one.run_id, one.event.occurred))
+    return entered
 
 
 async def _stored_runs(

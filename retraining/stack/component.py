@@ -11,6 +11,7 @@ from pathlib import Path
 import httpx
 
 from retraining.stack import leash
+from retraining.stack.home import Home
 from retraining.stack.processes import COMPONENT, STACK
 
 Health = Callable[[httpx.AsyncClient], Awaitable[bool]]
@@ -46,17 +47,20 @@ class ComponentProcess:
 
     @classmethod
     async def start(
-        cls, component: Component, environment: Mapping[str, str], log: Path, mark: str
+        cls, component: Component, environment: Mapping[str, str], home: Home
     ) -> "ComponentProcess":
-        """Start the component; its log goes on where an earlier process left it."""
-        with log.open("ab") as output:
+        """Start the component in the home; its log goes on where an earlier process left it."""
+        with home.log(component.name).open("ab") as output:
             process = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-I", "-S", leash.__file__, str(os.getpid())),
                 *component.command,
+                # Not where the stack was started: a project there may have an `api` or `flows` of its own,
+                # and settings for another Prefect.
+                cwd=home.path,
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=output,
                 stderr=asyncio.subprocess.STDOUT,
-                env={**environment, **component.environment, STACK: mark, COMPONENT: component.name},
+                env={**environment, **component.environment, STACK: home.mark(), COMPONENT: component.name},
                 start_new_session=True,
             )
         return cls(component, process)

@@ -2,15 +2,16 @@
 
 import os
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 import httpx
 
-import retraining
 from retraining.orchestrator.server import server_environment
 from retraining.orchestrator.worker import worker_command, worker_environment
+from retraining.settings import Settings
 from retraining.stack.component import Component, Health, answers
 from retraining.stack.home import Home
 from retraining.stack.processes import COMPONENT, STACK
@@ -30,7 +31,6 @@ NOT_INHERITED = frozenset(
         *(STACK, COMPONENT),
     }
 )
-PACKAGES = Path(retraining.__file__).parents[1]
 
 
 @dataclass(frozen=True)
@@ -60,10 +60,22 @@ def client_environment(home: Home, where: Addresses) -> dict[str, str]:
     return {
         "RETRAINING_HOME": str(home.path),
         "RETRAINING_API_URL": where.api_url,
+        **_catalog_environment(home),
         "PREFECT_API_URL": where.prefect_api_url,
         "MLFLOW_TRACKING_URI": where.mlflow_url,
         **({"PREFECT_API_AUTH_STRING": secret} if (secret := prefect_secret()) else {}),
         **QUIET,
+    }
+
+
+def _catalog_environment(home: Home) -> dict[str, str]:
+    """Where the models are, for processes that run in other folders than this one."""
+    settings = Settings(home=home.path)
+    if not settings.models:
+        return {}
+    return {
+        "RETRAINING_MODELS": ",".join(settings.models),
+        "RETRAINING_MODELS_PATH": os.pathsep.join(str(folder.absolute()) for folder in settings.models_path),
     }
 
 
@@ -83,12 +95,24 @@ def stack_environment(home: Home, where: Addresses) -> dict[str, str]:
         "RETRAINING_MLFLOW_URL": where.mlflow_url,
         "PREFECT_HOME": str(home.path / "prefect"),
         "PREFECT_SERVER_EPHEMERAL_ENABLED": "false",
-        # The folder it is started in may have an `api` or `flows` of its own.
-        "PYTHONSAFEPATH": "1",
+        **_absolute_paths(kept),
         "PYTHONUNBUFFERED": "1",
         "NO_PROXY": direct,
         "no_proxy": direct,
     }
+
+
+def _absolute_paths(environment: Mapping[str, str]) -> dict[str, str]:
+    """Paths that were meant from here, for components and jobs that run elsewhere."""
+    absolute = {}
+    if python_path := environment.get("PYTHONPATH"):
+        absolute["PYTHONPATH"] = os.pathsep.join(
+            str(Path(folder).absolute()) for folder in python_path.split(os.pathsep)
+        )
+    sqlite, database = "sqlite+aiosqlite:///", environment.get("RETRAINING_DATABASE_URL", "")
+    if database.startswith(sqlite):
+        absolute["RETRAINING_DATABASE_URL"] = f"{sqlite}{Path(database.removeprefix(sqlite)).absolute()}"
+    return absolute
 
 
 def components(
@@ -146,9 +170,7 @@ def _api(host: str, port: int, where: Addresses) -> Component:
     return Component(
         "api",
         _python(
-            # Without --app-dir, uvicorn looks for `api` in the folder it is started in.
-            *("uvicorn", "--factory", "api.app:create_app", "--app-dir", str(PACKAGES)),
-            *("--host", host, "--port", str(port)),
+            *("uvicorn", "--factory", "api.app:create_app", "--host", host, "--port", str(port)),
             # Followers of live events would keep it open for ever.
             *("--timeout-graceful-shutdown", "2"),
         ),

@@ -159,7 +159,7 @@ class Supervisor:
 
     async def _launch(self, component: Component) -> None:
         log = self._home.log(component.name)
-        process = await ComponentProcess.start(component, self._environment, log, self._mark)
+        process = await ComponentProcess.start(component, self._environment, self._home)
         self._processes[component.name] = process
         try:
             async with asyncio.timeout(component.ready_within):

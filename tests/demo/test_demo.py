@@ -17,7 +17,7 @@ COMMAND = [sys.executable, "-m", "retraining.demo"]
 
 @pytest.mark.timeout(600)
 def test_the_demo_shows_what_it_promises(tmp_path: Path) -> None:
-    """Promotions with the error in dollars, a refusal, a failure, a cancel, and a model that serves; exit 0."""
+    """Promotions with the error in dollars, a refusal, a failure, a cancel, a model that serves."""
     done = subprocess.run(
         COMMAND, env=_environment(tmp_path), capture_output=True, text=True, timeout=590, check=False
     )
@@ -26,7 +26,7 @@ def test_the_demo_shows_what_it_promises(tmp_path: Path) -> None:
         r"churn +version 1 promoted: first version",
         r"churn +version 2 promoted: roc_auc [\d.]+ improves on the champion's",
         r"profitability +version 2 refused: r2 -[\d.]+ is below the guard's minimum",
-        r"profitability +mean error per customer on the same holdout: \$[\d.]+ before, \$[\d.]+ after \(4\d% less\)",
+        r"profitability +mean error .* same holdout: \$[\d.]+ before, \$[\d.]+ after \(4\d% less\)",
         r"churn +failed: .*no rows",
         r"profitability +cancelled",
         r"churn +chance that each of \d customers is lost",

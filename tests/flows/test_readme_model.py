@@ -1,6 +1,7 @@
 """The README's own model, exactly as it stands there, through catalog and job."""
 
 import re
+import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -50,11 +51,11 @@ def test_the_example_is_retrained_and_promoted(
 ) -> None:
     """A team writes the module, names it in RETRAINING_MODELS, and the job runs."""
     (tmp_path / "invoices.py").write_text(example())
-    (tmp_path / "data" / "invoices").mkdir(parents=True)
-    write_invoices(tmp_path / "data" / "invoices")
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "invoices").mkdir()
+    write_invoices(tmp_path / "invoices")
     monkeypatch.setenv("RETRAINING_MODELS", "invoices:late_payment")
+    monkeypatch.setenv("RETRAINING_MODELS_PATH", str(tmp_path))
+    monkeypatch.setattr(sys, "path", [*sys.path])
     state = retrain("late-payment", {"n_estimators": 20}, AS_OF, return_state=True)
     assert state.is_completed(), state.message
     champion = registry.find_champion("late-payment")
