@@ -26,7 +26,7 @@ profitability = ModelSpec(
     features=cdnow.FEATURES,
     time_column=cdnow.TIME_COLUMN,
     label_delay=cdnow.LABEL_DELAY,
-    holdout=EntityHoldout(column=cdnow.ENTITY_COLUMN, fraction=0.5, salt="customers"),
+    holdout=EntityHoldout(column=cdnow.ENTITY_COLUMN, fraction=0.5),
     parameters=BoostingParameters,
     train=_train,
     metric="mae",

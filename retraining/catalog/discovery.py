@@ -118,10 +118,8 @@ def _load(entry: _Entry) -> ModelSpec:
     except ModuleNotFoundError as exc:
         hint = "install the package that has it, or name its folder in RETRAINING_MODELS_PATH"
         raise InvalidCatalog(entry.origin, f"cannot be loaded: {exc}; {hint}") from exc
-    except (
-        Exception,
-        SystemExit,
-    ) as exc:  # a module may fail, and even exit, in any way while it is imported
+    # A module may fail, and even exit, in any way while it is imported.
+    except (Exception, SystemExit) as exc:
         raise InvalidCatalog(entry.origin, f"cannot be loaded: {type(exc).__name__}: {exc}") from exc
     if not isinstance(spec, ModelSpec):
         raise InvalidCatalog(

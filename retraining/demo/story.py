@@ -19,6 +19,8 @@ from retraining.stack.stack_file import Addresses
 
 SUMMER_1997 = "1997-07-01T00:00:00Z"
 SPRING_1998 = "1998-04-01T00:00:00Z"
+SUMMER_1998 = "1998-07-01T00:00:00Z"
+"""When the labels of the last snapshot, 1998-04-01, are complete."""
 BEFORE_ANY_LABEL = "1997-02-01T00:00:00Z"
 MAE_MUST_FALL_BY = 0.4
 ENDLESS_TREES = 20_000
@@ -65,10 +67,10 @@ class Story:
             self._timeline.act("Summer 1997: the first versions")
             together(lambda: self._first("churn"), lambda: self._first("profitability"))
             self._timeline.act(
-                "Spring 1998: retraining churn; profitability on shuffled labels, which learns nothing"
+                "1998: retraining churn; profitability on shuffled labels, which learns nothing"
             )
             together(self._churn_improves, self._shuffled_is_refused)
-            self._timeline.act("Spring 1998: retraining profitability; churn on a month without labels")
+            self._timeline.act("1998: retraining profitability; churn on a month without labels")
             together(self._profitability_improves, self._without_labels_fails)
             self._timeline.act("A job that takes too long is cancelled; churn is served from the registry")
             together(self._endless_is_cancelled, self._serve)
@@ -89,13 +91,13 @@ class Story:
         self._outcome(job)
 
     def _shuffled_is_refused(self) -> None:
-        job = self._run("profitability", SPRING_1998, shuffle_labels=True)
+        job = self._run("profitability", SUMMER_1998, shuffle_labels=True)
         expect(job, "completed", promoted=False)
         check(job["model_version_after"] == "1", "the champion stays", job)
         self._outcome(job, style="yellow")
 
     def _profitability_improves(self) -> None:
-        job = self._run("profitability", SPRING_1998)
+        job = self._run("profitability", SUMMER_1998)
         expect(job, "completed", promoted=True)
         scores = comparison_of(job)
         fall = 1 - scores.after / scores.before
@@ -121,7 +123,7 @@ class Story:
                 self._timeline.say("profitability", asked[0])
 
         asked: list[str] = []
-        job = self._run("profitability", SPRING_1998, on_event=cancel_once_training, max_iter=ENDLESS_TREES)
+        job = self._run("profitability", SUMMER_1998, on_event=cancel_once_training, max_iter=ENDLESS_TREES)
         expect(job, "cancelled")
         champion = next(one for one in self._facade.models() if one["name"] == "profitability")["champion"]
         check(champion["version"] != job["challenger_version"], "the champion stays", job)

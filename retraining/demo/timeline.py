@@ -71,16 +71,16 @@ class Timeline:
         stage, quarter = "", 0
         for event in events:
             done = event["progress"]
-            if event["kind"] == "progress" and event["stage"] != stage:
-                stage, quarter = event["stage"], 0
-                self.say(who, stage)
+            if event["kind"] == "progress":
+                if event["stage"] != stage:
+                    stage, quarter = event["stage"], 0
+                    self.say(who, stage)
+                elif bar is None and done is not None and quarter < int(4 * done) < 4:
+                    quarter = int(4 * done)
+                    self.say(who, f"{stage} {done:.0%}")
             if bar is not None:
-                self._bars.update(
-                    bar, description=f"{who}: {stage or event['status']}", completed=done or 0.0
-                )
-            elif done is not None and int(4 * done) > quarter:
-                quarter = int(4 * done)
-                self.say(who, f"{stage} {done:.0%}")
+                shown = f"{who}: {stage or event['status']}"
+                self._bars.update(bar, description=shown, completed=done or 0.0)
             yield event
         if bar is not None:
             self._bars.remove_task(bar)

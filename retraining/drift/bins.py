@@ -51,10 +51,11 @@ class NumericBins:
                 for lower, upper in ((25, 75), (5, 95), (0, 100))
                 if (spread := float(np.subtract(*np.percentile(sample, [upper, lower])))) > 0
             ),
-            abs(center) or 1.0,
+            abs(center) * 1e-9 or 1e-6,  # a constant: any other value shall have a cell of its own
         )
-        # Cells narrower than the steps of floating point numbers would be empty for ever.
-        layout = cls(center, max(scale, abs(center) * 1e-9))
+        # Cells narrower than the steps of floating point numbers would be empty for ever, and a scale next to
+        # nothing has no reciprocal.
+        layout = cls(center, max(scale, abs(center) * 1e-9, 1e-100))
         values = np.unique(sample)
         if len(values) > MAX_EXACT_VALUES or len(np.unique(layout.cells_of(values))) < len(values):
             return layout
@@ -101,7 +102,7 @@ class CategoryBins:
 
     categories: tuple[str, ...]
     distinct: int
-    """How many the reference has; more than are kept if it has very many (then at least so many)."""
+    """How many the reference has, which may be more than are kept. Beyond 100,000 it is about how many."""
 
     @classmethod
     def fit(cls, categories: Sequence[str], distinct: int) -> Self:

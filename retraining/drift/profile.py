@@ -140,15 +140,15 @@ class _Frequencies:
 
     def __init__(self) -> None:
         self._counts: pl.DataFrame | None = None
-        self._most_distinct = 0
+        self._dropped = 0
 
     def add(self, texts: pl.Series) -> None:
         counts = pl.DataFrame({"category": texts.drop_nulls()}).group_by("category").len("count")
         if self._counts is not None:
             together = pl.concat([self._counts, counts])
             counts = together.group_by("category").agg(pl.col("count").sum())
-        self._most_distinct = max(self._most_distinct, counts.height)
         if counts.height > MAX_CANDIDATES:
+            self._dropped += counts.height - MAX_CANDIDATES // 2
             counts = counts.top_k(MAX_CANDIDATES // 2, by="count")
         self._counts = counts
 
@@ -157,4 +157,4 @@ class _Frequencies:
             return CategoryBins((), 0)
         # By name where counts are equal, so that the same rows make the same profile.
         ordered = self._counts.sort(["count", "category"], descending=[True, False])
-        return CategoryBins.fit(ordered["category"].to_list(), self._most_distinct)
+        return CategoryBins.fit(ordered["category"].to_list(), ordered.height + self._dropped)

@@ -56,9 +56,9 @@ def chi_square_p_value(reference: Integers, current: Integers, others: tuple[int
     """Two-sample chi-square test of homogeneity (Pearson 1911).
 
     Cells in which the smaller sample would have fewer than 5 values are joined to one, and with them
-    `others`, the values outside of all cells. These must not make a cell of their own: the cells are
-    categories of the reference, so that every rare category that came by chance in the current sample only is
-    among the others, and none that came in the reference only. If there is nothing to compare the answer is 1.
+    `others`, the values outside of all cells. These must not be a cell of their own: the cells are the
+    reference's categories, so a rare category that by chance came in the current sample only is among the
+    others, and one that came in the reference only is not. With nothing left to compare the answer is 1.
     """
     n, m = int(reference.sum()) + others[0], int(current.sum()) + others[1]
     rare = (reference + current) * (min(n, m) / (n + m)) < LEAST_EXPECTED

@@ -19,6 +19,8 @@ DEFAULT_DRIFT_SHARE = 0.5
 """Of all columns, as in Evidently. Of chosen columns one is enough: they were chosen because they matter."""
 LEAST_VALUES = 20
 """With fewer values on either side a column's distribution is not judged."""
+IDENTIFIER_SHARE = 0.5
+"""With more categories than half of its values a column has no distribution to compare."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,13 +140,10 @@ def _judge_values(
         )
         if finding is not None
     ]
-    comparison = _compare(profile, current, settings, alpha)
-    if comparison is None:
-        values = min(profile.counts.present, current.present)
-        reason = "; ".join(found) or f"not compared: {values:,} values on one side, needs {LEAST_VALUES}"
-        if not found and not profile.counts.present and not current.present:
-            reason = "no values, as in the reference"
+    if (obstacle := _why_incomparable(profile, current)) is not None:
+        reason = "; ".join(found) or obstacle
         return ColumnVerdict(name, profile.kind, None, None, None, None, drifted=bool(found), reason=reason)
+    comparison = _compare(profile, current, settings, alpha)
     threshold, moved, why = _weigh(comparison, settings, alpha, current.present)
     if moved:
         why = f"{why}: {_movement(profile, current)}"
@@ -162,12 +161,21 @@ def _judge_values(
     )
 
 
+def _why_incomparable(profile: ColumnProfile, current: ColumnCounts) -> str | None:
+    before, after = profile.counts.present, current.present
+    if not before and not after:
+        return "no values, as in the reference"
+    if min(before, after) < LEAST_VALUES:
+        return f"not compared: {before:,} values in the reference and {after:,} now, needs {LEAST_VALUES}"
+    if isinstance(profile.bins, CategoryBins) and profile.bins.distinct > IDENTIFIER_SHARE * before:
+        return f"not compared: {profile.bins.distinct:,} categories in {before:,} values, as identifiers have"
+    return None
+
+
 def _compare(
     profile: ColumnProfile, current: ColumnCounts, settings: DriftSettings, alpha: float
-) -> Comparison | None:
+) -> Comparison:
     reference = profile.counts
-    if min(reference.present, current.present) < LEAST_VALUES:
-        return None
     if isinstance(reference, NumericCounts) and isinstance(current, NumericCounts):
         assert isinstance(profile.bins, NumericBins)
         return compare_numbers(settings.method, profile.kind, profile.bins, reference, current, alpha)

@@ -3,7 +3,6 @@
 import asyncio
 import os
 import sys
-from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +13,7 @@ from retraining.stack import leash
 from retraining.stack.home import Home
 from retraining.stack.processes import COMPONENT, STACK
 
+LOOK_BACK_BYTES = 16 * 1024
 Health = Callable[[httpx.AsyncClient], Awaitable[bool]]
 """Asks a component whether it does its work; False, or an HTTP error, while it does not."""
 
@@ -77,8 +77,10 @@ class ComponentProcess:
 
 def last_lines(log: Path, count: int = 15) -> list[str]:
     """The end of a log, without empty lines."""
-    with log.open(encoding="utf-8", errors="replace") as lines:
-        return list(deque((line.rstrip() for line in lines if line.strip()), maxlen=count))
+    with log.open("rb") as file:
+        file.seek(max(0, file.seek(0, os.SEEK_END) - LOOK_BACK_BYTES))
+        lines = file.read().decode(errors="replace").splitlines()
+    return [line.rstrip() for line in lines if line.strip()][-count:]
 
 
 def answers(url: str) -> Health:

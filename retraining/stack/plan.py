@@ -96,6 +96,8 @@ def stack_environment(home: Home, where: Addresses) -> dict[str, str]:
         "PREFECT_HOME": str(home.path / "prefect"),
         "PREFECT_SERVER_EPHEMERAL_ENABLED": "false",
         **_absolute_paths(kept),
+        # The home has folders called `prefect` and `mlflow`.
+        "PYTHONSAFEPATH": "1",
         "PYTHONUNBUFFERED": "1",
         "NO_PROXY": direct,
         "no_proxy": direct,

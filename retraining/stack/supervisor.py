@@ -16,6 +16,7 @@ from retraining.stack.component import Component, ComponentProcess, last_lines
 from retraining.stack.home import Home
 from retraining.stack.processes import STACK, members, send, sweep
 
+POLL_SECONDS = 0.1
 FIRST_BACK_OFF_SECONDS = 0.5
 LONGEST_BACK_OFF_SECONDS = 30.0
 STEADY_SECONDS = 60.0
@@ -65,7 +66,7 @@ class Supervisor:
     async def __aenter__(self) -> Self:
         sweep(self._mark)  # what a stack left whose supervisor and watchdog were both killed
         self._watchdog = subprocess.Popen(  # noqa: ASYNC220, S603 - at once, before any component; our own
-            [sys.executable, "-m", "retraining.stack.watchdog", self._mark, str(self._home.stack_file)],
+            [sys.executable, "-P", "-m", "retraining.stack.watchdog", self._mark, str(self._home.stack_file)],
             env={name: value for name, value in os.environ.items() if name != STACK},
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
@@ -96,7 +97,7 @@ class Supervisor:
     def announce(self) -> None:
         """From now on `changed` is told."""
         self._announced = True
-        self._changed(self.pids)
+        self._tell()
 
     @property
     def pids(self) -> dict[str, int]:
@@ -141,7 +142,7 @@ class Supervisor:
                 return
             if waited > grace or self._hurried:
                 send(left, signal.SIGKILL)
-            await asyncio.sleep(0.05)
+            await asyncio.sleep(POLL_SECONDS)
 
     def _members(self, name: str) -> set[int]:
         """The processes of one component. Without /proc, at least the one that was started."""
@@ -159,7 +160,10 @@ class Supervisor:
 
     async def _launch(self, component: Component) -> None:
         log = self._home.log(component.name)
-        process = await ComponentProcess.start(component, self._environment, self._home)
+        try:
+            process = await ComponentProcess.start(component, self._environment, self._home)
+        except OSError as exc:  # no memory, no file handles, no room for the log
+            raise ComponentFailed(component.name, f"cannot be started: {exc}", log, []) from exc
         self._processes[component.name] = process
         try:
             async with asyncio.timeout(component.ready_within):
@@ -181,7 +185,7 @@ class Supervisor:
                     return None
             except httpx.HTTPError:
                 pass  # not listening yet
-            await asyncio.sleep(0.05)
+            await asyncio.sleep(POLL_SECONDS)
         return f"ended with {describe_exit(process.exit_code)}"
 
     async def _keep(self, component: Component) -> None:
@@ -197,22 +201,30 @@ class Supervisor:
             self._say(
                 f"{component.name} ended with {describe_exit(code)}, starts again in {delay:g} s{shown}"
             )
-            if not component.runs_jobs:
-                send(self._members(component.name), signal.SIGKILL)  # they would keep its port
+            self._clear(component)
             await asyncio.sleep(delay)
             try:
                 await self._launch(component)
-                if self._announced:
-                    self._changed(self.pids)
             except ComponentFailed as failure:
-                if component.name in self.pids:
-                    self._say(f"{component.name} {failure.problem}")
-                    send(self._members(component.name), signal.SIGKILL)
-            except OSError as exc:  # no memory, no file handles, no room for the log: perhaps later
-                self._say(f"{component.name} cannot be started: {exc}")
-                send(self._members(component.name), signal.SIGKILL)
+                self._say(f"{component.name} {failure.problem}")
+                self._clear(component)
             else:
                 self._say(f"{component.name} is back")
+                self._tell()
+
+    def _clear(self, component: Component) -> None:
+        """Kill what is left of a component: it would keep the port. Jobs go on without their worker."""
+        running = self.pids.get(component.name)
+        alone = {running} if running else set()
+        send(alone if component.runs_jobs else self._members(component.name), signal.SIGKILL)
+
+    def _tell(self) -> None:
+        if not self._announced:
+            return
+        try:
+            self._changed(self.pids)
+        except OSError as exc:
+            self._say(f"cannot write down the new process ids: {exc}")
 
 
 def describe_exit(code: int) -> str:

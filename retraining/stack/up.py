@@ -46,7 +46,7 @@ class StackOptions:
 async def run_stack(
     options: StackOptions, *, say: Callable[[str], None], ready: Callable[[Home, Addresses], None]
 ) -> None:
-    """Run the stack until SIGTERM, SIGINT or SIGHUP; a second signal gives nobody time to end by itself.
+    """Run the stack until SIGTERM, SIGINT or, unless it is ignored, SIGHUP; a second signal gives nobody time to end by itself.
 
     `say` gets news for people, `ready` is called once, when everything works.
 
@@ -103,7 +103,10 @@ async def _until_signalled(
             running.cancel()
 
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+    stopping_signals = {signal.SIGTERM, signal.SIGINT}
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup
+        stopping_signals.add(signal.SIGHUP)
+    for number in stopping_signals:
         loop.add_signal_handler(number, on_signal, number.name)
     try:
         async with supervisor:

@@ -92,6 +92,20 @@ def test_a_setting_names_a_model_or_a_function_that_makes_one(module: Write, att
     assert catalog.problems == ()
 
 
+def test_a_module_that_is_not_installed_is_found_in_a_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The folder comes last: a team's own `api` or `flows` never hides the product's."""
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    folder = tmp_path / "team"
+    folder.mkdir()
+    (folder / "models_beside.py").write_text(MODEL.replace("{name}", "beside"))
+    catalog = load_catalog(["models_beside:model"], folders=[folder])
+    del sys.modules["models_beside"]
+    assert "beside" in catalog
+    assert sys.path[-1] == str(folder)
+
+
 def test_an_installed_package_brings_its_models(module: Write, distribution: Callable[..., None]) -> None:
     distribution("team-models", loans=f"{module('team_models')}:model")
     assert "loans" in load_catalog()
@@ -114,7 +128,7 @@ def test_the_same_model_named_twice_is_one_model(module: Write, distribution: Ca
         (
             "nobody.has.this:model",
             "cannot be loaded: No module named 'nobody'; install the package that has it, "
-            "or add its folder to PYTHONPATH",
+            "or name its folder in RETRAINING_MODELS_PATH",
         ),
         (
             "team_models:gone",

@@ -41,7 +41,7 @@ def test_a_persons_own_servers_are_not_the_stacks(tmp_path: Path, monkeypatch: p
 
 
 def test_relative_paths_keep_their_meaning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Components run in the home, jobs in folders of their own: `PYTHONPATH=.` still finds a team's models."""
+    """Components run in the home, jobs elsewhere: `PYTHONPATH=.` still finds a team's models."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PYTHONPATH", ".:/opt/models")
     monkeypatch.setenv("RETRAINING_DATABASE_URL", "sqlite+aiosqlite:///jobs.db")

@@ -125,8 +125,7 @@ def test_sigterm_ends_everything_even_a_running_job(own_stack: RunningStack) -> 
 def test_a_job_that_was_stopped_with_the_stack_says_so(own_stack: RunningStack) -> None:
     """Prefect and the facade know its end when the stack comes back in the same home."""
     with running_stack(own_stack.home) as again, again.client() as facade:
-        (job,) = facade.jobs()
-        assert job["status"] == "failed"
+        (job,) = until(lambda: facade.jobs(status="failed"))
         assert "termination signal" in job["error_message"]
 
 
@@ -134,7 +133,8 @@ def test_nothing_outlives_a_supervisor_that_is_killed(tmp_path: Path) -> None:
     """kill -9 while the servers start: they, and what they started, are gone soon after."""
     home, said = tmp_path / "home", tmp_path / "said.txt"
     with up(home, said) as process:
-        until(lambda: "api ready" in said.read_text() if said.exists() else False, 90)
+        until(lambda: "api ready" in said.read_text() or process.poll() is not None, 90)
+        assert process.poll() is None, said.read_text()
         stack = RunningStack(home, process, said, "", "", "")
         processes = stack.processes()
         assert len(processes) >= 3
