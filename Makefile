@@ -15,8 +15,8 @@ demo: $(STAMP)  ## Replay 1997-07 to 1998-04 on the real data, on a throw-away s
 	$(BIN)/python -m retraining.demo
 
 
-up: $(STAMP)    ## The whole stack on loopback until Ctrl-C, home .retraining/.
-	$(BIN)/retraining up --home .retraining
+up: $(STAMP)    ## The whole stack on loopback until Ctrl-C, home .retraining/; make up UP="--api-port 0".
+	$(BIN)/retraining up --home .retraining $(UP)
 
 test: $(STAMP)  ## Every test, fast ones first.
 	$(BIN)/pytest

@@ -3,6 +3,7 @@
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic_core import to_json
 
 from retraining.errors import InvalidParameters
 
@@ -27,7 +28,8 @@ def parse_parameters(model_name: str, parameters: type[P], given: dict[str, Any]
         InvalidParameters: with one (field, problem) pair for each refused field.
     """
     try:
-        return parameters.model_validate(given)
+        # As JSON and strictly: "0.1" and true are no numbers, while 1 is a float and text may be a date.
+        return parameters.model_validate_json(to_json(given, inf_nan_mode="constants"), strict=True)
     except ValidationError as exc:
         problems = [
             (".".join(str(part) for part in error["loc"]) or "parameters", error["msg"])

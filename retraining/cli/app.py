@@ -1,4 +1,4 @@
-"""The commands, gathered."""
+"""All commands of `retraining`, gathered."""
 
 import typer
 

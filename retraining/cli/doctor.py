@@ -1,4 +1,4 @@
-"""`retraining doctor`: what is wrong, and how to mend it."""
+"""`retraining doctor`: says what is wrong, and how to mend it."""
 
 import asyncio
 

@@ -13,7 +13,7 @@ from retraining.demo.timeline import DemoFailed, Timeline
 from retraining.errors import RetrainingError
 
 PIPE_WIDTH = 200
-PATIENCE_SECONDS = 60
+PATIENCE_SECONDS = 120
 """For a machine that is busy with something else."""
 
 

@@ -6,8 +6,9 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from queue import SimpleQueue
+from threading import Thread
 from typing import Any
 
 from rich.table import Table
@@ -58,12 +59,7 @@ class Story:
 
     def play(self) -> None:
         """All acts. Raises DemoFailed at the first thing that does not happen."""
-        with self._timeline.drawing(), ThreadPoolExecutor(max_workers=4) as stage:
-
-            def together(*scenes: Callable[[], None]) -> None:
-                for scene in [stage.submit(scene) for scene in scenes]:
-                    scene.result()
-
+        with self._timeline.drawing():
             self._timeline.act("Summer 1997: the first versions")
             together(lambda: self._first("churn"), lambda: self._first("profitability"))
             self._timeline.act(
@@ -189,6 +185,25 @@ class Story:
         self._timeline.say(job["model_name"], f"{outcome_of(job)}: {why}", style=style)
         if job["mlflow_run_url"]:
             self._timeline.say(job["model_name"], f"in MLflow: {job['mlflow_run_url']}")
+
+
+def together(*scenes: Callable[[], None]) -> None:
+    """Play scenes at the same time. The first one that fails, or Ctrl-C, waits for no other."""
+    ended: SimpleQueue[BaseException | None] = SimpleQueue()
+
+    def play(scene: Callable[[], None]) -> None:
+        try:
+            scene()
+        except BaseException as exc:
+            ended.put(exc)
+        else:
+            ended.put(None)
+
+    for scene in scenes:
+        Thread(target=play, args=(scene,), daemon=True).start()
+    for _ in scenes:
+        if (failure := ended.get()) is not None:
+            raise failure
 
 
 def outcome_of(job: Job) -> str:

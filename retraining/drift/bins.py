@@ -64,22 +64,37 @@ class NumericBins:
     def cells_of(self, values: Floats) -> Integers:
         """The cell of each finite value, from 0 to CELLS - 1, ascending with the values."""
         cells = np.empty(len(values), np.int64)
-        factor = 1.0 / self.scale
         for start in range(0, len(values), _BLOCK):
-            offsets = values[start : start + _BLOCK] - self.center
-            offsets *= factor
-            distances = np.abs(offsets)
-            distances += 1.0
-            cell = cells[start : start + _BLOCK]
-            np.right_shift(distances.view(np.int64), _SHIFT, out=cell)
-            cell -= _CELL_OF_ONE
-            np.minimum(cell, CELLS_PER_SIDE - 1, out=cell)
-            # Below the center the sign's bits are all ones: 0 becomes -1, 1 becomes -2, ...
-            signs = offsets.view(np.int64)
-            signs >>= 63
-            cell ^= signs
-            cell += CELLS_PER_SIDE
+            block = slice(start, start + _BLOCK)
+            self._place(values[block] - self.center, cells[block])
         return cells
+
+    def count(self, values: Floats) -> tuple[Integers, float, float]:
+        """Finite values per cell, and the sums of their distances from the center and of the squares."""
+        cells = np.empty(len(values), np.int64)
+        total = squares = 0.0
+        for start in range(0, len(values), _BLOCK):
+            block = slice(start, start + _BLOCK)
+            offsets = values[block] - self.center
+            total += float(offsets.sum())
+            # Not np.dot: it would wake the threads of BLAS, which then compete with polars'.
+            squares += float(np.einsum("i,i->", offsets, offsets))
+            self._place(offsets, cells[block])
+        return np.bincount(cells, minlength=CELLS), total, squares
+
+    def _place(self, offsets: Floats, cells: Integers) -> None:
+        """Write the cells of `offsets` from the center, which are used up."""
+        offsets *= 1.0 / self.scale
+        distances = np.abs(offsets)
+        distances += 1.0
+        np.right_shift(distances.view(np.int64), _SHIFT, out=cells)
+        cells -= _CELL_OF_ONE
+        np.minimum(cells, CELLS_PER_SIDE - 1, out=cells)
+        # Below the center the sign's bits are all ones: 0 becomes -1, 1 becomes -2, ...
+        signs = offsets.view(np.int64)
+        signs >>= 63
+        cells ^= signs
+        cells += CELLS_PER_SIDE
 
     def bounds(self, cells: Integers) -> tuple[Floats, Floats]:
         """Lower and upper bound of each cell, infinite at the ends; the value itself where it is known."""

@@ -6,7 +6,7 @@ from typing import Literal
 import numpy as np
 
 from retraining.drift import calibration, significance, statistics
-from retraining.drift.bins import Floats, Integers, NumericBins
+from retraining.drift.bins import CELLS, Floats, Integers, NumericBins
 from retraining.drift.counts import CategoryCounts, NumericCounts
 from retraining.drift.kinds import Kind
 from retraining.drift.methods import Method, choose_method
@@ -109,7 +109,9 @@ class _Aligned:
     """Two windows of a numeric column in the cells that either has values in, ascending."""
 
     def __init__(self, bins: NumericBins, reference: NumericCounts, current: NumericCounts) -> None:
-        cells = np.union1d(reference.cells, current.cells)
+        is_used = np.zeros(CELLS, np.bool_)
+        is_used[reference.cells] = is_used[current.cells] = True
+        cells = np.flatnonzero(is_used)
         self.reference = np.zeros(len(cells), np.int64)
         self.current = np.zeros(len(cells), np.int64)
         self.reference[np.searchsorted(cells, reference.cells)] = reference.counts
@@ -143,10 +145,10 @@ class _Aligned:
         count = int(np.ceil((self._most - self._least) / width)) if width > 0 else 1
         edges = np.linspace(self._least, self._most, count + 1)[1:-1, None]
         # A cell that an edge cuts is shared out as if its values were spread evenly.
-        spread = np.maximum(self._upper - self._lower, np.finfo(float).tiny)
-        below = np.where(
-            self._upper > self._lower, np.clip((edges - self._lower) / spread, 0, 1), self._lower < edges
-        )
+        width_of_cell = self._upper - self._lower
+        is_wide = width_of_cell > 0
+        shares = np.clip((edges - self._lower) / np.where(is_wide, width_of_cell, 1.0), 0, 1)
+        below = np.where(is_wide, shares, self._lower < edges)
         return _differences(below, self.reference), _differences(below, self.current)
 
 

@@ -1,11 +1,9 @@
 """Counting a table's columns in given bins: one pass, and memory that does not grow with the rows."""
 
-from collections.abc import Mapping
-
 import numpy as np
 import polars as pl
 
-from retraining.drift.batches import COLUMNS_PER_BATCH, Table, read_batches, schema_of
+from retraining.drift.batches import Table, read_batches, schema_of
 from retraining.drift.bins import CELLS, CategoryBins, Floats, NumericBins
 from retraining.drift.counts import CategoryCounts, ColumnCounts, NumericCounts
 from retraining.drift.kinds import as_codes, as_numbers, as_text
@@ -21,57 +19,57 @@ _CODE = "\0code"  # no column is called so
 def count_columns(
     table: Table, bins: BinsByColumn, *, where: pl.Expr | None, time_column: str | None
 ) -> tuple[int, dict[str, ColumnCounts]]:
-    """The number of rows that meet `where`, and the counts of each column that `bins` names.
-
-    The columns go through in small groups: of a columnar file each group reads its own part, and what is in
-    memory at a time stays small.
-    """
+    """The number of rows that meet `where`, and the counts of each column that `bins` names."""
     schema = schema_of(table)
-    counts: dict[str, ColumnCounts] = {}
-    rows = 0
-    names = list(bins)
-    for start in range(0, max(len(names), 1), COLUMNS_PER_BATCH):
-        group = {name: bins[name] for name in names[start : start + COLUMNS_PER_BATCH]}
-        rows, counted = _count_group(table, group, schema, where, time_column)
-        counts |= counted
-    return rows, counts
-
-
-def _count_group(
-    table: Table,
-    bins: BinsByColumn,
-    schema: Mapping[str, pl.DataType],
-    where: pl.Expr | None,
-    time_column: str | None,
-) -> tuple[int, dict[str, ColumnCounts]]:
+    readings = {name: _reading(name, schema[name], bins[name], time_column) for name in bins}
+    # What no batch comes for, in a table without rows, is counted as nothing.
+    counts = {name: _new_tally(bins[name], schema[name]).finish() for name in bins}
     tallies: dict[str, NumericTally | CategoryTally] = {}
-    expressions: list[pl.Expr] = []
-    for name, column_bins in bins.items():
-        dtype = schema[name]
-        if isinstance(column_bins, NumericBins):
-            tallies[name] = NumericTally(column_bins, integers=dtype.is_integer())
-            expressions.append(as_numbers(name, dtype, time_column))
-        else:
-            tallies[name] = CategoryTally(column_bins)
-            codes = as_codes(name, dtype, column_bins.categories)
-            expressions += [as_text(name, dtype), codes.alias(name + _CODE)]
-    rows = 0
-    for batch in read_batches(table, expressions or [pl.int_range(pl.len())], where):
-        rows += batch.height
+    rows, first_group = 0, None
+    for names, batch in read_batches(table, readings, where):
+        if first_group in (None, names):
+            first_group = names
+            rows += batch.height
+        if tallies.keys() != set(names):  # a new group: the cells of the last one are not needed any more
+            counts |= {name: tally.finish() for name, tally in tallies.items()}
+            tallies = {name: _new_tally(bins[name], schema[name]) for name in names}
         for name, tally in tallies.items():
             if isinstance(tally, NumericTally):
                 tally.add(batch[name])
             else:
                 tally.add(batch[name], batch[name + _CODE])
-    return rows, {name: tally.finish() for name, tally in tallies.items()}
+    counts |= {name: tally.finish() for name, tally in tallies.items()}
+    return rows, counts
 
 
-def measured(column: pl.Series) -> Floats:
-    """The values of a float column without null, NaN, infinity and stand-ins for it beyond 1e100."""
+def _reading(
+    name: str, dtype: pl.DataType, bins: NumericBins | CategoryBins, time_column: str | None
+) -> list[pl.Expr]:
+    if isinstance(bins, NumericBins):
+        return [as_numbers(name, dtype, time_column)]
+    return [as_text(name, dtype), as_codes(name, dtype, bins.categories).alias(name + _CODE)]
+
+
+def _new_tally(bins: NumericBins | CategoryBins, dtype: pl.DataType) -> "NumericTally | CategoryTally":
+    if isinstance(bins, NumericBins):
+        return NumericTally(bins, integers=dtype.is_integer())
+    return CategoryTally(bins)
+
+
+def measured(column: pl.Series) -> tuple[Floats, float, float]:
+    """The values of a float column, their minimum and maximum.
+
+    Null, NaN, infinity and what stands for it beyond 1e100 are no values. Without any the ends are NaN.
+    """
     values: Floats = column.to_numpy()
-    if len(values) and not (values.min() > -NOT_MEASURED and values.max() < NOT_MEASURED):  # NaN: not either
+    for _ in range(2):
+        if not len(values):
+            break
+        minimum, maximum = float(values.min()), float(values.max())
+        if minimum > -NOT_MEASURED and maximum < NOT_MEASURED:  # not with a NaN among the values
+            return values, minimum, maximum
         values = values[np.abs(values) < NOT_MEASURED]
-    return values
+    return values, np.nan, np.nan
 
 
 class NumericTally:
@@ -81,43 +79,43 @@ class NumericTally:
         self._bins = bins
         self._integers = integers
         self._cells = np.zeros(CELLS, np.int64)
-        self._missing = self._present = 0
+        self._rows = self._present = 0
         self._minimum, self._maximum = np.inf, -np.inf
-        self._mean = self._squares = 0.0
+        # About the center, from which the mean is at most a standard deviation away: nothing cancels out.
+        self._total = self._squares = 0.0
 
     def add(self, column: pl.Series) -> None:
         """Count floats; what `measured` drops counts as missing."""
-        values = measured(column)
-        self._missing += len(column) - len(values)
-        if not len(values):
-            return
-        self._cells += np.bincount(self._bins.cells_of(values), minlength=CELLS)
-        self._minimum = min(self._minimum, float(values.min()))
-        self._maximum = max(self._maximum, float(values.max()))
-        self._add_moments(values)
-
-    def _add_moments(self, values: Floats) -> None:
-        # Chan, Golub and LeVeque (1983): stable, whatever the mean.
-        mean = float(values.mean())
-        deviations = values - mean
-        deviations *= deviations  # np.dot would wake the threads of BLAS, which then compete with polars'
-        gap, before, total = mean - self._mean, self._present, self._present + len(values)
-        self._squares += float(deviations.sum()) + gap * gap * before * len(values) / total
-        self._mean += gap * len(values) / total
-        self._present = total
+        for chunk in column.get_chunks():  # in one piece they would be copied first
+            values, minimum, maximum = measured(chunk)
+            self._rows += len(chunk)
+            if not len(values):
+                continue
+            counts, total, squares = self._bins.count(values)
+            self._cells += counts
+            self._present += len(values)
+            self._total += total
+            self._squares += squares
+            self._minimum = min(self._minimum, minimum)
+            self._maximum = max(self._maximum, maximum)
 
     def finish(self) -> NumericCounts:
         """The counts of everything added."""
         cells = np.flatnonzero(self._cells)
-        none = not self._present
+        minimum = maximum = mean = std = np.nan
+        if self._present:
+            offset = self._total / self._present
+            minimum, maximum, mean = self._minimum, self._maximum, self._bins.center + offset
+            variance = 0.0 if minimum == maximum else self._squares / self._present - offset * offset
+            std = max(variance, 0.0) ** 0.5
         return NumericCounts(
-            missing=self._missing,
+            missing=self._rows - self._present,
             cells=cells,
             counts=self._cells[cells],
-            minimum=np.nan if none else self._minimum,
-            maximum=np.nan if none else self._maximum,
-            mean=np.nan if none else self._mean,
-            std=np.nan if none else (self._squares / self._present) ** 0.5,
+            minimum=minimum,
+            maximum=maximum,
+            mean=mean,
+            std=std,
             integers=self._integers,
         )
 

@@ -46,24 +46,13 @@ def find_missing(reference: ColumnCounts, current: ColumnCounts, alpha: float) -
 
 def find_constant(profile: ColumnProfile, current: ColumnCounts, alpha: float) -> str | None:
     """A column of one value only, where the reference has others."""
-    reference = profile.counts
-    if isinstance(reference, NumericCounts) and isinstance(current, NumericCounts):
-        if current.minimum != current.maximum:  # also without values: NaN
-            return None
-        same = int(reference.counts[reference.cells == current.cells[0]].sum())
-        value = f"{current.minimum:,.6g}"
-    elif isinstance(reference, CategoryCounts) and isinstance(current, CategoryCounts):
-        assert isinstance(profile.bins, CategoryBins)
-        if current.other or np.count_nonzero(current.counts) != 1:
-            return None
-        position = int(np.argmax(current.counts))
-        same, value = int(reference.counts[position]), repr(profile.bins.categories[position])
-    else:
+    only = _only_value(profile, current)
+    if only is None:
         return None
-    others, n, m = reference.present - same, reference.present, current.present
-    if not n or others < LEAST_VARIED * n:
-        return None
-    if significance.proportion_p_value(others, n, 0, m) > alpha:
+    value, same = only
+    n, m = profile.counts.present, current.present
+    others = n - same
+    if others < LEAST_VARIED * n or significance.proportion_p_value(others, n, 0, m) > alpha:
         return None
     return f"constant: every value is {value}, where {others / n:.1%} of the reference's are others"
 
@@ -92,6 +81,23 @@ def describe_unseen(profile: ColumnProfile, current: ColumnCounts) -> str | None
         return None
     examples = ", ".join(map(repr, current.examples[:3]))
     return f"categories never seen before ({examples}) in {current.other / current.present:.1%} of the values"
+
+
+def _only_value(profile: ColumnProfile, current: ColumnCounts) -> tuple[str, int] | None:
+    """The only value of a column that had several, and how often the reference has it."""
+    bins, reference = profile.bins, profile.counts
+    if isinstance(reference, NumericCounts) and isinstance(current, NumericCounts):
+        # Without values these are NaN, which is not equal to itself.
+        if current.minimum == current.maximum and reference.minimum < reference.maximum:
+            same = reference.counts[reference.cells == current.cells[0]].sum()
+            return f"{current.minimum:,.6g}", int(same)
+    elif isinstance(bins, CategoryBins) and isinstance(reference, CategoryCounts):
+        assert isinstance(current, CategoryCounts)
+        had_several = np.count_nonzero(reference.counts) + bool(reference.other) > 1
+        if had_several and np.count_nonzero(current.counts) == 1 and not current.other:
+            position = int(np.argmax(current.counts))
+            return repr(bins.categories[position]), int(reference.counts[position])
+    return None
 
 
 def _has_doubled(before: int, n: int, after: int, m: int) -> bool:

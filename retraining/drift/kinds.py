@@ -64,7 +64,7 @@ def as_text(column: str, dtype: pl.DataType) -> pl.Expr:
 def as_codes(column: str, dtype: pl.DataType, categories: Sequence[str]) -> pl.Expr:
     """The position of each value in `categories`; null for any other value."""
     if not categories:
-        return pl.lit(None, pl.UInt32).repeat_by(pl.len())
+        return pl.repeat(None, pl.len(), dtype=pl.UInt32)
     if dtype == pl.Boolean:
         return pl.col(column).cast(pl.UInt32)
     return as_text(column, dtype).cast(pl.Enum(categories), strict=False).to_physical().cast(pl.UInt32)

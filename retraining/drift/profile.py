@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from retraining.drift.batches import COLUMNS_PER_BATCH, Table, read_batches, schema_of
+from retraining.drift.batches import Table, read_batches, schema_of
 from retraining.drift.bins import CategoryBins, NumericBins
 from retraining.drift.counting import BinsByColumn, count_columns, measured
 from retraining.drift.counts import ColumnCounts
@@ -62,10 +62,7 @@ def build_profile(
     if missing := [name for name in dict.fromkeys(needed) if name not in schema]:
         raise MissingColumns(source, missing, list(schema))
     kinds = {name: _kind_of(source, name, schema[name]) for name in dict.fromkeys(columns)}
-    bins: BinsByColumn = {}
-    for start in range(0, len(kinds), COLUMNS_PER_BATCH):
-        group = dict(list(kinds.items())[start : start + COLUMNS_PER_BATCH])
-        bins |= _choose_bins(table, group, schema, where, time_column)
+    bins = _choose_bins(table, kinds, schema, where, time_column)
     rows, counts = count_columns(table, bins, where=where, time_column=time_column)
     if not rows:
         raise DataProblem(source, "there are no rows to compare with")
@@ -92,33 +89,36 @@ def _choose_bins(
     where: pl.Expr | None,
     time_column: str | None,
 ) -> BinsByColumn:
-    numeric = [name for name, kind in kinds.items() if kind in ("numeric", "datetime")]
+    readings = {
+        name: [as_text(name, schema[name])]
+        if kind == "categorical"
+        else [as_numbers(name, schema[name], time_column)]
+        for name, kind in kinds.items()
+        if kind != "boolean"
+    }
     frequencies = {name: _Frequencies() for name, kind in kinds.items() if kind == "categorical"}
-    expressions = [as_numbers(name, schema[name], time_column) for name in numeric]
-    expressions += [as_text(name, schema[name]) for name in frequencies]
-    sample = _Sample()
-    for batch in read_batches(table, expressions, where) if expressions else ():
-        sample.add(batch.select(numeric))
-        for name, frequency in frequencies.items():
-            frequency.add(batch[name])
+    samples: dict[tuple[str, ...], _Sample] = {}
+    for names, batch in read_batches(table, readings, where) if readings else ():
+        sample = samples.setdefault(names, _Sample())
+        sample.add(batch.select(name for name in names if name not in frequencies))
+        for name in frequencies.keys() & names:
+            frequencies[name].add(batch[name])
     bins: BinsByColumn = dict.fromkeys(kinds, CategoryBins(FALSE_AND_TRUE, len(FALSE_AND_TRUE)))
     bins |= {name: frequency.bins() for name, frequency in frequencies.items()}
-    bins |= {name: _fit(sample, name) for name in numeric}
+    bins |= dict.fromkeys(readings.keys() - frequencies.keys(), NumericBins(center=0.0, scale=1.0))
+    for sample in samples.values():
+        for column in sample.rows:
+            values, _, _ = measured(column)
+            if len(values):
+                bins[column.name] = NumericBins.fit(values)
     return bins
-
-
-def _fit(sample: "_Sample", name: str) -> NumericBins:
-    if sample.rows is None:
-        return NumericBins(center=0.0, scale=1.0)
-    values = measured(sample.rows[name])
-    return NumericBins.fit(values) if len(values) else NumericBins(center=0.0, scale=1.0)
 
 
 class _Sample:
     """A uniform sample of rows, of a stream of unknown length: those with the smallest random keys."""
 
     def __init__(self) -> None:
-        self.rows: pl.DataFrame | None = None
+        self.rows = pl.DataFrame()
         self._keys = np.empty(0)
         self._random = np.random.default_rng(0)
 
@@ -128,7 +128,7 @@ class _Sample:
             keep = keys < self._keys.max()
             keys, batch = keys[keep], batch.filter(pl.Series(keep))
         keys = np.concatenate([self._keys, keys])
-        rows = batch if self.rows is None else self.rows.vstack(batch)
+        rows = self.rows.vstack(batch) if self.rows.width else batch
         if len(keys) > SAMPLE_ROWS:
             chosen = np.argpartition(keys, SAMPLE_ROWS)[:SAMPLE_ROWS]
             keys, rows = keys[chosen], rows[chosen]

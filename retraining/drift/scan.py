@@ -10,6 +10,7 @@ from retraining.drift.counting import BinsByColumn, count_columns
 from retraining.drift.counts import ColumnCounts
 from retraining.drift.kinds import is_readable_as
 from retraining.drift.profile import ReferenceProfile
+from retraining.errors import MissingColumns
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +53,9 @@ def scan_window(profile: ReferenceProfile, table: Table, *, where: pl.Expr | Non
             notes[name] = Retyped(str(schema[name]))
         else:
             countable[name] = column.bins
+    is_datetime = any(profile.columns[name].kind == "datetime" for name in countable)
+    if is_datetime and profile.time_column is not None and profile.time_column not in schema:
+        raise MissingColumns("the current window", [profile.time_column], list(schema))
     rows, counts = count_columns(table, countable, where=where, time_column=profile.time_column)
     notes |= counts
     return WindowScan(rows=rows, columns={name: notes[name] for name in profile.columns})

@@ -9,13 +9,13 @@ from scipy import special
 
 from retraining.drift.bins import Integers
 
-MAX_GROUPS = 64
+MAX_GROUPS = 32
 LEAST_EXPECTED = 5
 """Values to expect in a cell of the smaller sample (Cochran's rule); rarer cells are joined."""
 
 
 def anderson_darling_p_value(reference: Integers, current: Integers) -> float:
-    """Two-sample Anderson-Darling test, on at most 64 groups of ascending bins.
+    """Two-sample Anderson-Darling test, on at most 32 groups of ascending bins.
 
     It looks at ranks only, so that heavy tails do not disturb it, and weighs center and tails alike. Ties are
     exact: the null distribution is that of the grouped data. Source: Scholz and Stephens (1987); the upper

@@ -39,7 +39,10 @@ class Position:
         body, check = content[:-_CHECK], content[-_CHECK:]
         if len(content) != _LENGTH or check != _check(body):
             raise ValueError("the cursor is not one that a page gave; start again without it")
-        created_at = _EPOCH + timedelta(microseconds=int.from_bytes(body[:8], "big", signed=True))
+        try:
+            created_at = _EPOCH + timedelta(microseconds=int.from_bytes(body[:8], "big", signed=True))
+        except OverflowError as exc:
+            raise ValueError("the cursor names no moment that there is; start again without it") from exc
         return cls(created_at, UUID(bytes=body[8:]))
 
 

@@ -1,5 +1,6 @@
 """The job: its table, and what a caller sends and gets."""
 
+import re
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, Literal
@@ -123,6 +124,9 @@ class RetrainingJob(JobBase, Table, table=True):
     """Time and id of the progress event that `stage` and `progress` are of: older news changes nothing."""
 
 
+_NUMBER = re.compile(r"[+-]?[\d_]*\.?\d*(e[+-]?\d+)?", re.IGNORECASE)
+
+
 class RetrainingRequest(BaseModel):
     """A job to be started by hand."""
 
@@ -152,6 +156,13 @@ class RetrainingRequest(BaseModel):
     if_running: Literal["queue", "reject"] = Described(
         "queue", description="If a job of the model is waiting or running: queue behind it, or refuse (409)."
     )
+
+    @field_validator("as_of", mode="before")
+    @classmethod
+    def _as_of_is_written_out(cls, as_of: object) -> object:
+        if isinstance(as_of, int | float) or (isinstance(as_of, str) and _NUMBER.fullmatch(as_of.strip())):
+            raise ValueError("is a number; write a moment like 1998-04-01T00:00:00Z")
+        return as_of
 
     @field_validator("parameters")
     @classmethod

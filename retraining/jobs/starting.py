@@ -140,13 +140,19 @@ class JobStarter:
                 if known is not None:
                     if known.digest != digest:
                         raise IdempotencyKeyReused(caller.key)
-                    known.open_until = now + ATTEMPT if known.job_id is None else None
-                    return known
-                if reject:
+                    # Who holds it may be asking Prefect at this moment, or be gone: wait a little, then ask
+                    # too. The same key gives the same run.
+                    held = known.job_id is None and known.open_until is not None and known.open_until > now
+                    if not held or time.monotonic() > deadline:
+                        known.open_until = now + ATTEMPT if known.job_id is None else None
+                        return known
+                elif reject:
                     running = in_prefect or await repository.unfinished_job_of(session, request.model_name)
                     if running is not None:
                         raise JobRunning(request.model_name, running)
-                if not reject or not await repository.request_under_way(session, request.model_name, now):
+                if known is None and not (
+                    reject and await repository.request_under_way(session, request.model_name, now)
+                ):
                     reservation = StartRequest(
                         caller=caller.name,
                         key=caller.key,

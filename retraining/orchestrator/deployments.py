@@ -55,11 +55,21 @@ async def _ensure_work_pool(client: "PrefectClient", name: str) -> None:
         pool = WorkPoolCreate(
             name=name,
             type=ProcessWorker.type,
-            base_job_template=ProcessWorker.get_default_base_job_template(),
+            base_job_template=_job_template(ProcessWorker.get_default_base_job_template()),
             description="Runs retraining jobs, each in a process of its own.",
         )
         with suppress(ObjectAlreadyExists):  # a worker that has just started makes it as well
             await client.create_work_pool(pool)
+
+
+def _job_template(template: dict[str, Any]) -> dict[str, Any]:
+    """Prefect's own, but a job's output is no pipe to its worker.
+
+    A job outlives a worker that is killed, until it next prints something: the broken pipe would end it. Its
+    log reaches Prefect another way.
+    """
+    template["variables"]["properties"]["stream_output"]["default"] = False
+    return template
 
 
 async def _deploy_one(

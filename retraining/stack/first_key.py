@@ -15,12 +15,15 @@ NAME = "admin"
 async def ensure_admin_key(home: Home, database: Database) -> None:
     """Bring the database up to date, and make the key in the home's `admin.key` unless it is there.
 
-    A key that somebody revoked stays revoked.
+    A key that somebody revoked stays revoked. One whose file was deleted is replaced.
     """
     await database.migrate()
     keys = KeyStore(database)
     written = home.admin_key.read_text(encoding="utf-8").strip() if home.admin_key.exists() else ""
-    if key_id_of(written) not in {key.id for key in await keys.list()}:
+    known = await keys.list()
+    if key_id_of(written) not in {key.id for key in known}:
+        for lost in (key for key in known if key.name == NAME and key.revoked_at is None):
+            await keys.revoke(lost.id)  # its file is gone: whoever has it, it is not the home's owner
         new = await keys.create(name=NAME, scopes=[Scope.ADMIN])
         write_private(home.admin_key, f"{new.secret}\n")
 

@@ -47,6 +47,7 @@ class Home:
         """Make the folders. Raises HomeNotWritable."""
         try:
             self.path.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self.path.chmod(0o700)  # databases, logs and keys are nobody else's, in a home that was there too
             for folder in ("logs", "prefect", "mlflow"):
                 (self.path / folder).mkdir(exist_ok=True)
             probe = self.path / f".writable-{os.getpid()}"

@@ -33,6 +33,12 @@ NOT_INHERITED = frozenset(
 )
 
 
+PREFECT_DATABASE = frozenset(
+    {"PREFECT_SERVER_DATABASE_CONNECTION_URL", "PREFECT_API_DATABASE_CONNECTION_URL"}
+)
+LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
+
+
 @dataclass(frozen=True)
 class Ports:
     """Where the servers listen."""
@@ -129,8 +135,15 @@ def components(
         _api(host, ports.api, where),
         # Started at once: while Prefect comes up, its imports are done.
         Component("deploy", _python("retraining.cli", "deploy", "--wait", "120", "--skip-broken")),
-        *(_worker(name, work_pool, where) for name in worker_names(workers)),
+        *_aftermath(host),
+        *(_worker(name, host, work_pool, where) for name in worker_names(workers)),
     ]
+
+
+def _aftermath(host: str) -> list[Component]:
+    """For a Prefect that is this stack's alone: elsewhere another machine's workers may run the jobs."""
+    own = host in LOOPBACK and not PREFECT_DATABASE & os.environ.keys()
+    return [Component("aftermath", _python("retraining.stack.aftermath"), needs=("prefect",))] if own else []
 
 
 def worker_names(workers: int) -> list[str]:
@@ -140,10 +153,7 @@ def worker_names(workers: int) -> list[str]:
 
 def _prefect(host: str, port: int, home: Home, where: Addresses) -> Component:
     database = f"sqlite+aiosqlite:///{home.path / 'prefect' / 'prefect.db'}"
-    given = {
-        "PREFECT_SERVER_DATABASE_CONNECTION_URL",
-        "PREFECT_API_DATABASE_CONNECTION_URL",
-    } & os.environ.keys()
+    given = PREFECT_DATABASE & os.environ.keys()
     own_database = {} if given else {"PREFECT_SERVER_DATABASE_CONNECTION_URL": database}
     return Component(
         "prefect",
@@ -181,7 +191,7 @@ def _api(host: str, port: int, where: Addresses) -> Component:
     )
 
 
-def _worker(name: str, work_pool: str, where: Addresses) -> Component:
+def _worker(name: str, host: str, work_pool: str, where: Addresses) -> Component:
     return Component(
         name,
         tuple(worker_command(work_pool, name)),
@@ -191,7 +201,7 @@ def _worker(name: str, work_pool: str, where: Addresses) -> Component:
             "OMP_WAIT_POLICY": os.environ.get("OMP_WAIT_POLICY", "passive"),
             **worker_environment(),
         },
-        needs=("deploy",),
+        needs=("deploy", "aftermath") if _aftermath(host) else ("deploy",),
         health=_polls(f"{where.prefect_api_url}/work_pools/{work_pool}/workers/filter", name),
         runs_jobs=True,
     )

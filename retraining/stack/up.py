@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import shlex
 import signal
 import time
 from collections.abc import Callable, Mapping
@@ -15,6 +16,7 @@ from retraining.errors import ComponentFailed
 from retraining.stack.component import last_lines
 from retraining.stack.home import Home, write_private
 from retraining.stack.plan import (
+    LOOPBACK,
     Ports,
     addresses,
     client_environment,
@@ -27,7 +29,6 @@ from retraining.stack.stack_file import Addresses, Pids, Stack, write_stack_file
 from retraining.stack.supervisor import Supervisor
 
 READY_WITHIN_SECONDS = 60
-LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ class StackOptions:
 async def run_stack(
     options: StackOptions, *, say: Callable[[str], None], ready: Callable[[Home, Addresses], None]
 ) -> None:
-    """Run the stack until SIGTERM, SIGINT or, unless it is ignored, SIGHUP; a second signal gives nobody time to end by itself.
+    """Run the stack until SIGTERM, SIGINT or SIGHUP; a second signal gives nobody time to end by itself.
 
     `say` gets news for people, `ready` is called once, when everything works.
 
@@ -147,7 +148,7 @@ async def _facade_ready(home: Home, where: Addresses, say: Callable[[str], None]
 
 
 def _write_client_environment(home: Home, where: Addresses) -> None:
-    lines = (f"{name}={value}\n" for name, value in client_environment(home, where).items())
+    lines = (f"{name}={shlex.quote(value)}\n" for name, value in client_environment(home, where).items())
     write_private(home.cli_env, "".join(lines))
 
 

@@ -1,10 +1,11 @@
 """How the demo reads what the API tells it. The demo as a whole asserts for itself; see `test_demo`."""
 
+from threading import Event
 from typing import Any
 
 import pytest
 
-from retraining.demo.story import check, comparison_of, expect, reigns_of
+from retraining.demo.story import check, comparison_of, expect, reigns_of, together
 from retraining.demo.timeline import DemoFailed
 
 
@@ -52,3 +53,26 @@ def test_reigns_end_where_the_next_begins() -> None:
         "1": "08:10:00 to 08:20:00, 08:30:00 to now",
         "2": "08:20:00 to 08:30:00",
     }
+
+
+def test_a_scene_that_fails_is_not_kept_waiting() -> None:
+    """The demo ends at the first failure, whatever else is still under way."""
+    never = Event()
+
+    def fail() -> None:
+        raise DemoFailed("no such thing")
+
+    with pytest.raises(DemoFailed, match="no such thing"):
+        together(lambda: check(never.wait(60), "it ends", None), fail)
+    assert not never.is_set()
+
+
+def test_scenes_play_at_the_same_time() -> None:
+    """Each waits for the other, so one after the other would never end."""
+    first, second = Event(), Event()
+
+    def meet(mine: Event, other: Event) -> None:
+        mine.set()
+        check(other.wait(10), "they meet", None)
+
+    together(lambda: meet(first, second), lambda: meet(second, first))

@@ -1,5 +1,6 @@
 """Cursors survive the way to the caller and back, and nothing else does."""
 
+import base64
 from datetime import UTC, datetime
 from uuid import UUID
 
@@ -7,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from retraining.jobs.cursor import Position
+from retraining.jobs.cursor import Position, _check
 from tests.jobs.news import steady
 
 MOMENTS = st.datetimes(datetime(1900, 1, 1), datetime(9999, 12, 31), timezones=st.just(UTC))
@@ -45,3 +46,12 @@ def test_a_changed_cursor_is_refused(place: int, letter: str) -> None:
 def test_a_cut_cursor_is_refused() -> None:
     with pytest.raises(ValueError, match="start again without it"):
         Position.decode(POSITION.encode()[:-1])
+
+
+@pytest.mark.parametrize("microseconds", [2**63 - 1, -(2**63)])
+def test_a_forged_cursor_beyond_the_calendar_is_refused(microseconds: int) -> None:
+    """Its check is right: it protects from mistakes, not from forgery."""
+    content = microseconds.to_bytes(8, "big", signed=True) + bytes(16)
+    forged = base64.urlsafe_b64encode(content + _check(content)).rstrip(b"=").decode()
+    with pytest.raises(ValueError, match="start again without it"):
+        Position.decode(forged)

@@ -41,6 +41,8 @@ def test_as_of_is_utc_unless_it_says_otherwise(given: str, utc: datetime) -> Non
         ({"if_running": "wait"}, "'queue' or 'reject'"),
         ({"parameters": []}, "valid dictionary"),
         ({"as_of": "soon"}, "valid datetime"),
+        ({"as_of": 12345}, "is a number"),
+        ({"as_of": "12345"}, "is a number"),
         ({"as_of": "0001-01-01T00:00:00+14:00"}, "beyond the calendar"),
         ({"as_of": "1066-10-14"}, "before 1900"),
         ({"parameters": {"rate": float("nan")}}, "parameters.rate is not a finite number"),

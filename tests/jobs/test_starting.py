@@ -79,8 +79,10 @@ async def test_a_bad_request_does_nothing(
     assert await reservations(database) == []
 
 
-async def test_parameters_are_kept_as_the_model_reads_them(service: JobService) -> None:
-    assert (await start(service, parameters={"iterations": "7"})).parameters == {"iterations": 7}
+async def test_parameters_of_another_json_type_are_refused(service: JobService) -> None:
+    """Text is no number: what a caller mistyped is not guessed."""
+    with pytest.raises(InvalidParameters, match="iterations: Input should be a valid integer"):
+        await start(service, parameters={"iterations": "7"})
 
 
 async def test_as_of_may_be_now_on_a_clock_that_is_a_little_ahead(service: JobService) -> None:
