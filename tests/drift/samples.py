@@ -1,4 +1,4 @@
-"""Samples of twenty columns of the kinds that real tables have, every one drawn anew from the same distributions."""
+"""Twenty columns of the kinds that real tables have, every sample drawn anew from the same distributions."""
 
 import numpy as np
 import polars as pl

@@ -92,7 +92,12 @@ def test_zero_and_one_are_false_and_true() -> None:
     frame = pl.DataFrame({"column": [0.0, 1.0, None, 2.0]})
     codes = frame.select(as_codes("column", pl.Float64(), ["false", "true"])).to_series()
     assert codes.to_list() == [0, 1, None, None]
-    assert frame.select(as_text("column", pl.Float64())).to_series().to_list() == ["false", "true", None, "2.0"]
+    assert frame.select(as_text("column", pl.Float64())).to_series().to_list() == [
+        "false",
+        "true",
+        None,
+        "2.0",
+    ]
 
 
 def test_without_categories_there_are_no_codes() -> None:

@@ -1,0 +1,233 @@
+"""The drift check beside its peers: speed, memory, false alarms and power.
+
+    python -m benchmarks.drift                     speed and memory, 100 pairs per table row
+    python -m benchmarks.drift --pairs 1000        the whole table
+    python -m benchmarks.drift --nannyml-python P  also NannyML, installed with statsmodels for interpreter P
+
+Ratios are of medians of the same run, the ways taking turns, for other programs slow all of them alike.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from multiprocessing import get_context
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import polars as pl
+
+from retraining.drift.profile import build_profile
+from retraining.drift.profile_format import dump_profile
+from retraining.drift.scan import scan_window
+from retraining.drift.verdict import DriftSettings, check_drift
+from tests.drift.samples import mixed_columns
+
+WORKER = Path(__file__).with_name("drift_worker.py")
+ROOT = WORKER.parents[1]
+PART = 1_000_000
+QUIET = {"DO_NOT_TRACK": "1", "PYTHONWARNINGS": "ignore", "POLARS_VERBOSE": "0"}
+
+
+class Measured(NamedTuple):
+    """Seconds of each run after the first, and the peak memory."""
+
+    seconds: list[float]
+    megabytes: float
+
+    @property
+    def median(self) -> float:
+        """The median of the runs."""
+        return statistics.median(self.seconds)
+
+
+def twenty_columns(rows: int, seed: int, *, drifted: bool) -> pl.DataFrame:
+    """15 numeric and 5 categorical columns, 8 of them moved if `drifted`."""
+    random = np.random.default_rng(seed)
+    columns: dict[str, pl.Series] = {}
+    for position in range(15):
+        by = 0.5 if drifted and position < 6 else 0.0
+        values = (
+            lambda by: random.normal(by, 1, rows),
+            lambda by: random.lognormal(by, 1, rows),
+            lambda by: random.exponential(1 + by, rows),
+            lambda by: random.uniform(by, 1 + by, rows),
+            lambda by: random.poisson(5 + 2 * by, rows),
+        )[position % 5](by)
+        columns[f"numeric_{position:02}"] = pl.Series(values)
+    for position, count in enumerate((3, 5, 10, 30, 100)):
+        shares = 1 / np.arange(1, count + 1)
+        if drifted and position < 2:
+            shares = shares[::-1]
+        names = np.array([f"category {number}" for number in range(count)])
+        columns[f"categorical_{count}"] = pl.Series(
+            names[random.choice(count, rows, p=shares / shares.sum())]
+        )
+    return pl.DataFrame(columns)
+
+
+def write_columns(file: Path, rows: int, seed: int, row_group: int = 131_072) -> None:
+    """A Parquet file of drifted columns, made in parts so that millions of rows fit into memory."""
+    parts = [
+        twenty_columns(min(PART, rows - start), seed + start, drifted=True).lazy()
+        for start in range(0, rows, PART)
+    ]
+    pl.concat(parts).sink_parquet(file, row_group_size=row_group)
+
+
+def measure(way: str, files: Sequence[Path], runs: int, python: str = sys.executable) -> Measured:
+    """Run a way `runs` times in a process of its own; the first run warms up if there are more."""
+    done = subprocess.run(  # noqa: S603 - our own worker
+        [python, str(WORKER), way, *map(str, files), str(runs)],
+        env=os.environ | QUIET | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    answer = json.loads(done.stdout.splitlines()[-1])
+    return Measured(answer["seconds"][1:] or answer["seconds"], answer["megabytes"])
+
+
+def store_profile(reference: pl.DataFrame, file: Path) -> None:
+    """What the check starts from: made when the champion was trained, not when it is checked."""
+    file.write_bytes(dump_profile(build_profile(reference, reference.columns)))
+
+
+def print_speed(folder: Path, rows: int, rounds: int, peers: dict[str, str]) -> None:
+    """How long each way takes for `rows`, beside merely reading. `peers` run once, by their Python."""
+    files = reference, current, profile = (
+        folder / "reference.parquet",
+        folder / "current.parquet",
+        folder / "profile",
+    )
+    before = twenty_columns(rows, seed=1, drifted=False)
+    before.write_parquet(reference)
+    store_profile(before, profile)
+    write_columns(current, rows, seed=2)
+    turns: dict[str, list[Measured]] = {"read_only": [], "ours": []}
+    for _ in range(rounds):
+        for way, measured in turns.items():
+            measured.append(measure(way, files, runs=4))
+    turns |= {way: [measure(way, files, runs=1, python=python)] for way, python in peers.items()}
+    seconds = {way: statistics.median(turn.median for turn in measured) for way, measured in turns.items()}
+    size = profile.stat().st_size / 1e3
+    print(f"\n{rows:,} rows x 20 columns, from Parquet to verdict; the profile has {size:.0f} kB")
+    print(f"{'':12}{'seconds':>10}{'x reading':>12}{'x ours':>10}{'peak MB':>10}")
+    for way, measured in turns.items():
+        own, peak = seconds[way], max(turn.megabytes for turn in measured)
+        ratios = f"{own / seconds['read_only']:>12.2f}{own / seconds['ours']:>10.1f}"
+        print(f"{way:12}{own:>10.3f}{ratios}{peak:>10.0f}", flush=True)
+
+
+def print_memory(folder: Path, rows: int) -> None:
+    """The peak memory of checking `rows`, in row groups as polars and as pandas write them."""
+    profile, current = folder / "profile", folder / "current.parquet"
+    store_profile(twenty_columns(100_000, seed=1, drifted=False), profile)
+    for writer, row_group in (("polars", 131_072), ("pandas", 1_048_576)):
+        write_columns(current, rows, seed=2, row_group=row_group)
+        size = current.stat().st_size / 1e6
+        print(f"\n{rows:,} rows x 20 columns, {size:.0f} MB in row groups of {row_group:,} ({writer}'s)")
+        for way in ("read_only", "ours"):
+            measured = measure(way, (current, current, profile), runs=1)
+            print(f"{way:12}{measured.median:>10.3f} s{measured.megabytes:>10.0f} MB", flush=True)
+
+
+def count_alarms(pairs: range, rows: int, shift: float, by_evidently: int) -> dict[str, int]:
+    """How many of the pairs fire, by rule. A pair is two samples of 20 mixed columns, the second shifted."""
+    fired = dict.fromkeys(("any 0.01", "any 0.05", "half 0.01", "evidently any", "evidently half"), 0)
+    for pair in pairs:
+        reference, current = mixed_columns(rows, 2 * pair), mixed_columns(rows, 2 * pair + 1, shift)
+        profile = build_profile(reference, reference.columns)
+        scan = scan_window(profile, current)
+        for rate in (0.01, 0.05):
+            settings = DriftSettings(false_alarm_rate=rate, drift_share=0.001)
+            fired[f"any {rate}"] += check_drift(profile, scan, settings).drifted
+        fired["half 0.01"] += check_drift(profile, scan).drifted
+        if pair < by_evidently:
+            share = _share_by_evidently(reference, current)
+            fired["evidently any"] += share > 0
+            fired["evidently half"] += share >= 0.5
+    return fired
+
+
+def _share_by_evidently(reference: pl.DataFrame, current: pl.DataFrame) -> float:
+    from evidently import DataDefinition, Dataset, Report
+    from evidently.presets import DataDriftPreset
+
+    numeric = [name for name in reference.columns if name.startswith("numeric")]
+    definition = DataDefinition(
+        numerical_columns=numeric,
+        categorical_columns=[name for name in reference.columns if name not in numeric],
+    )
+    datasets = [Dataset.from_pandas(frame.to_pandas(), definition) for frame in (current, reference)]
+    count = Report([DataDriftPreset()]).run(*datasets).dict()["metrics"][0]["value"]
+    return float(count["share"])
+
+
+def print_alarms(pairs: int, by_evidently: int) -> None:
+    """Which share of pairs fires without drift, and with half a standard deviation in half the columns."""
+    print("\nShare of pairs that fire, 20 mixed columns. any: a column is flagged; half: half of them are")
+    print(f"{'rows':>8}{'shift':>7}{'pairs':>7}{'any .01':>9}{'any .05':>9}{'half .01':>10}", end="")
+    print(f"{'pairs':>8}{'Evidently any':>15}{'half':>7}")
+    workers = os.cpu_count() or 1
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        for shift, rows in ((0.0, 500), (0.0, 5_000), (0.0, 50_000), (0.5, 500), (0.5, 5_000)):
+            chunks = [range(start, min(start + 10, pairs)) for start in range(0, pairs, 10)]
+            answers = [pool.submit(count_alarms, chunk, rows, shift, by_evidently) for chunk in chunks]
+            fired = {rule: sum(answer.result()[rule] for answer in answers) for rule in answers[0].result()}
+            peers = min(by_evidently, pairs)
+            print(f"{rows:>8,}{shift:>7}{pairs:>7,}", end="")
+            print(f"{fired['any 0.01'] / pairs:>9.2%}{fired['any 0.05'] / pairs:>9.2%}", end="")
+            print(f"{fired['half 0.01'] / pairs:>10.2%}{peers:>8}", end="")
+            for rule in ("evidently any", "evidently half"):
+                print(
+                    f"{fired[rule] / peers if peers else float('nan'):>{15 if 'any' in rule else 7}.0%}",
+                    end="",
+                )
+            print(flush=True)
+
+
+@contextmanager
+def _folder() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="drift-bench-") as name:
+        yield Path(name)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run what the command line asks for."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.drift", description=__doc__)
+    parser.add_argument("--rows", type=int, nargs="*", default=[100_000, 1_000_000])
+    parser.add_argument(
+        "--memory-rows", type=int, default=5_000_000, help="rows of the memory run; 0 for none"
+    )
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--pairs", type=int, default=100)
+    parser.add_argument("--evidently-pairs", type=int, default=10)
+    parser.add_argument("--without-evidently", action="store_true")
+    parser.add_argument("--nannyml-python", help="an interpreter with nannyml and statsmodels")
+    chosen = parser.parse_args(arguments)
+    os.environ.update(QUIET)
+    peers = {} if chosen.without_evidently else {"evidently": sys.executable}
+    if chosen.nannyml_python:
+        peers["nannyml"] = chosen.nannyml_python
+    else:
+        print("NannyML is not measured: it needs an environment of its own (--nannyml-python)")
+    for rows in chosen.rows:
+        with _folder() as folder:
+            print_speed(folder, rows, chosen.rounds, peers)
+    if chosen.memory_rows:
+        with _folder() as folder:
+            print_memory(folder, chosen.memory_rows)
+    if chosen.pairs:
+        print_alarms(chosen.pairs, 0 if chosen.without_evidently else chosen.evidently_pairs)
+
+
+if __name__ == "__main__":
+    main()
