@@ -133,13 +133,3 @@ async def test_a_locked_database_neither_fails_nor_delays_an_authentication(
 
 def _content_of(folder: Path) -> bytes:
     return b"".join(path.read_bytes() for path in folder.iterdir())
-
-
-async def test_a_name_stands_for_one_usable_key(database: Database) -> None:
-    """Who did what is told by the name; a revoked key gives it free."""
-    keys = KeyStore(database)
-    first = await keys.create(name="ci", scopes=["read"])
-    with pytest.raises(ValueError, match="'ci' already"):
-        await keys.create(name="ci", scopes=["admin"])
-    await keys.revoke(first.key.id)
-    await keys.create(name="ci", scopes=["read"])
