@@ -66,7 +66,7 @@ class NumericBins:
         cells = np.empty(len(values), np.int64)
         for start in range(0, len(values), _BLOCK):
             block = slice(start, start + _BLOCK)
-            self._place(values[block] - self.center, cells[block])
+            self._place(values[block] + self._shift, cells[block])
         return cells
 
     def count(self, values: Floats) -> tuple[Integers, float, float]:
@@ -75,12 +75,16 @@ class NumericBins:
         total = squares = 0.0
         for start in range(0, len(values), _BLOCK):
             block = slice(start, start + _BLOCK)
-            offsets = values[block] - self.center
+            offsets = values[block] + self._shift
             total += float(offsets.sum())
             # Not np.dot: it would wake the threads of BLAS, which then compete with polars'.
             squares += float(np.einsum("i,i->", offsets, offsets))
             self._place(offsets, cells[block])
         return np.bincount(cells, minlength=CELLS), total, squares
+
+    @property
+    def _shift(self) -> float:
+        return 0.0 - self.center  # added, not subtracted: -0.0 + 0.0 is 0.0, but -0.0 - 0.0 is -0.0
 
     def _place(self, offsets: Floats, cells: Integers) -> None:
         """Write the cells of `offsets` from the center, which are used up."""

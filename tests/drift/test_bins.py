@@ -41,6 +41,12 @@ def test_few_values_are_known_exactly() -> None:
     assert lower.tolist() == upper.tolist() == values.tolist()
 
 
+@pytest.mark.parametrize("center", [0.0, -0.0, 1.0])
+def test_both_zeros_are_one_value(center: float) -> None:
+    bins = NumericBins.fit(np.array([center - 1, center, center + 1]))
+    assert len(set(bins.cells_of(np.array([0.0, -0.0])).tolist())) == 1
+
+
 def test_many_values_are_not_kept() -> None:
     assert NumericBins.fit(np.arange(MAX_EXACT_VALUES + 1.0)).values is None
     assert NumericBins.fit(np.arange(MAX_EXACT_VALUES + 0.0)).values is not None
