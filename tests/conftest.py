@@ -14,20 +14,7 @@ os.environ.update(QUIET)
 # OpenMP's threads spin while they wait; beside servers on two cores that costs more than the training.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
-SERVERS = ("mlflow_url", "postgres_url", "prefect_api", "stack")
-"""Cheapest first: the tests run in this order, those without a server before all."""
-
 DATA = Path(__file__).parent / "data"
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Fast tests first."""
-
-    def cost(item: pytest.Item) -> int:
-        used = getattr(item, "fixturenames", ())
-        return max((rank for rank, server in enumerate(SERVERS, 1) if server in used), default=0)
-
-    items.sort(key=cost)
 
 
 @pytest.fixture(scope="session")
