@@ -22,7 +22,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m retraining.demo", description=__doc__)
     parser.add_argument("--keep", action="store_true", help="leave the stack running, until Ctrl-C")
     keep = parser.parse_args().keep
-    signal.signal(signal.SIGTERM, _interrupt)
+    for stopping in (signal.SIGINT, signal.SIGTERM):  # a shell starts background commands with SIGINT ignored
+        signal.signal(stopping, _interrupt)
     out = Console(width=None if sys.stdout.isatty() else PIPE_WIDTH, highlight=False, markup=False)
     timeline = Timeline(out)
     timeline.act("Starting Prefect, MLflow, a worker and the API on free ports")

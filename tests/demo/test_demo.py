@@ -42,7 +42,7 @@ def test_ctrl_c_ends_the_demo_and_its_stack(tmp_path: Path) -> None:
     assert process.stdout is not None
     until(lambda: "keys done" in process.stdout.readline(), 60)
     process.send_signal(signal.SIGINT)
-    said, _ = process.communicate(timeout=90)
+    said, _ = process.communicate(timeout=30)
     assert process.returncode == 130
     assert "stopped" in said
     assert list(tmp_path.iterdir()) == []
