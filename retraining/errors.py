@@ -41,6 +41,33 @@ class InvalidParameters(RetrainingError):
         super().__init__(f"invalid parameters for {model_name!r}: {listed}")
 
 
+class InvalidCondition(RetrainingError):
+    """A trigger's condition that is refused, with every field that is wrong."""
+
+    def __init__(self, problems: Sequence[tuple[str, str]]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("; ".join(f"{field}: {problem}" for field, problem in self.problems))
+
+
+class TriggerNotFound(RetrainingError):
+    """There is no such trigger."""
+
+    def __init__(self, trigger_id: object) -> None:
+        self.trigger_id = trigger_id
+        super().__init__(f"there is no trigger {trigger_id}; GET /api/retraining/triggers lists them")
+
+
+class NothingToCheck(RetrainingError):
+    """A scheduled trigger has no condition that could be checked or breached."""
+
+    def __init__(self, trigger_id: object) -> None:
+        self.trigger_id = trigger_id
+        super().__init__(
+            f"trigger {trigger_id} fires at times, there is nothing to check; start a job with "
+            "POST /api/retraining"
+        )
+
+
 class InvalidRequest(RetrainingError, ValueError):
     """A field of a request that only the product itself, not its type, can refuse."""
 

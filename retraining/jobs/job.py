@@ -23,6 +23,7 @@ JOB_EXAMPLE: dict[str, Any] = {
     "status": "completed",
     "triggered_by": "ci",
     "trigger_type": "manual",
+    "causes": [{"type": "manual", "at": "2026-05-04T08:00:00.120000Z", "by": "ci"}],
     "parameters": {"iterations": 200},
     "as_of": "1998-04-01T00:00:00Z",
     "correlation_id": "7d0c8a1e2b4f4d0e",
@@ -78,6 +79,12 @@ class JobBase(SQLModel):
     )
     triggered_by: str = Field(description="The caller, or the schedule or automation that started the job.")
     trigger_type: TriggerType = Field(sa_type=TriggerWord, description="What caused the job.")
+    causes: list[dict[str, Any]] = Field(
+        default_factory=list,
+        sa_type=JsonObject,
+        description="Everything that asked for this retraining, the first first: type, trigger_id, at, by, "
+        "reason, scores, evaluation_id, run_id.",
+    )
     parameters: dict[str, Any] = Field(
         default_factory=dict, sa_type=JsonObject, description="The training parameters that were set."
     )

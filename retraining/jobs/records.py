@@ -74,6 +74,18 @@ class StartRequest(Table, table=True):
     job_id: UUID | None = None
 
 
+class JobCause(Table, table=True):
+    """Which job a cause started or joined: one row for each flow run that brought a cause."""
+
+    __tablename__ = "retraining_job_causes"
+
+    run_id: UUID = Field(primary_key=True)
+    """The flow run that brought it: the job's own, or one that joined it."""
+    job_id: UUID = Field(index=True)
+    trigger_id: UUID | None = Field(default=None, index=True)
+    evaluation_id: UUID | None = Field(default=None, index=True)
+
+
 class SyncMark(Table, table=True):
     """How far the sync has read Prefect's finished runs."""
 

@@ -8,6 +8,9 @@ from typing import Any, Literal, Protocol
 from uuid import UUID
 
 from retraining.jobs.status import RetrainingStatus
+from retraining.triggers.cause import Cause
+from retraining.triggers.condition import DriftCondition, PerformanceCondition, ScheduledCondition
+from retraining.triggers.evaluation import Evaluation
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,10 @@ class JobRun:
     """("schedule" or "automation", id), None for a person."""
     labels: Mapping[str, str]
     """`retraining.*` labels, without the prefix: triggered_by, correlation_id, version_before, ..."""
+    cause: Cause | None = None
+    """What a schedule or an automation started it for; None for a person's run."""
+    joined: UUID | None = None
+    """The job that this run joined instead of starting one: it is cancelled, and is no job itself."""
 
 
 @dataclass(frozen=True)
@@ -141,4 +148,96 @@ class Orchestrator(Protocol):
 
     async def ping(self) -> None:
         """Raise OrchestratorUnavailable unless the server answers."""
+        ...
+
+
+@dataclass(frozen=True)
+class TriggerOrder:
+    """A trigger as Prefect is to hold it."""
+
+    trigger_id: UUID
+    model_name: str
+    condition: ScheduledCondition | DriftCondition | PerformanceCondition
+    enabled: bool
+
+
+@dataclass(frozen=True)
+class ScheduleSeen:
+    """A schedule of `retrain/<model>` or `monitor/<model>`, as Prefect holds it."""
+
+    schedule_id: UUID
+    model_name: str
+    trigger_id: UUID | None
+    """The trigger that it belongs to; None for one that people made in Prefect on `retrain/<model>`."""
+    condition: Mapping[str, Any]
+    """`cron` and `timezone`, `every`, or `rrule`, for one that people made."""
+    active: bool
+    """Not paused, neither itself nor its deployment."""
+    created_at: datetime
+
+
+@dataclass(frozen=True)
+class TriggersSeen:
+    """All that Prefect holds of triggers, at one time."""
+
+    schedules: Sequence[ScheduleSeen]
+    automations: Mapping[UUID, bool]
+    """By trigger id: whether its automation is enabled."""
+    deployed_at: Mapping[str, datetime]
+    """By `retrain/<model>` and `monitor/<model>`: when it was last deployed, which drops its schedules."""
+
+
+class TriggerOrchestrator(Protocol):
+    """The door to Prefect for triggers. Every method raises OrchestratorUnavailable if there is no answer."""
+
+    async def put_trigger(self, order: TriggerOrder) -> None:
+        """Make Prefect hold the trigger as ordered: creates what is missing, changes what differs.
+
+        Idempotent. Raises NotDeployed: the model has no deployment, or no monitor.
+        """
+        ...
+
+    async def remove_trigger(self, trigger_id: UUID, model_name: str) -> None:
+        """Remove its schedule, its automation and the runs planned or waiting for it. Idempotent.
+
+        Runs that a worker has taken are left alone. `trigger_id` may be the id of a people's own schedule.
+        """
+        ...
+
+    async def set_enabled(self, trigger_id: UUID, model_name: str, *, enabled: bool) -> None:
+        """Pause or resume its schedule and its automation, also of a schedule that people made."""
+        ...
+
+    async def triggers_seen(self) -> TriggersSeen:
+        """All schedules of our deployments and all automations of our triggers."""
+        ...
+
+    async def start_check(
+        self, order: TriggerOrder, *, as_of: datetime | None, report: bool, by: str, correlation_id: str | None
+    ) -> UUID:
+        """Start a run of `monitor/<model>` that checks the trigger now; returns the run's id, which is the
+        evaluation's.
+
+        Raises NotDeployed.
+        """
+        ...
+
+    async def announce_breach(self, evaluation: Evaluation) -> None:
+        """Emit the breach event that the trigger's automation waits for. Repeating it starts nothing more."""
+        ...
+
+    async def keep_evaluation(self, evaluation: Evaluation) -> None:
+        """Keep the evaluation as an artifact, and tell it in an event. Repeating it adds nothing."""
+        ...
+
+    async def latest_evaluation(self, trigger_id: UUID) -> Evaluation | None:
+        """The newest evaluation that was kept; None before the first."""
+        ...
+
+    def kept_evaluations(self, since: datetime | None) -> AsyncIterator[Evaluation]:
+        """Evaluations kept since then (all if None), newest first."""
+        ...
+
+    def evaluation_events(self) -> AbstractAsyncContextManager[AsyncIterator[Evaluation]]:
+        """Evaluations as they are kept, live. Ends with OrchestratorUnavailable when the stream is cut."""
         ...

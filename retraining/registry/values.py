@@ -131,6 +131,10 @@ class Registry(Protocol):
         """The version that serves, or None before the first promotion."""
         ...
 
+    def read_file(self, version: ModelVersion, path: str) -> bytes | None:
+        """A file that was logged with the version (`Challenger.files`); None if it has none of this path."""
+        ...
+
     def find_previous(self, model_name: str) -> ModelVersion | None:
         """The roll-back target, or None."""
         ...

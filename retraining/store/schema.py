@@ -10,6 +10,7 @@ MODULES = (
     "retraining.auth.key",
     "retraining.jobs.job",
     "retraining.jobs.records",
+    "retraining.triggers.records",
     "retraining.triggers.trigger",
 )
 """Add the module of a new table here, and its migration to `migrations/versions/`."""

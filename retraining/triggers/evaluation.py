@@ -1,0 +1,120 @@
+"""One check of one trigger: what was looked at, what was found, and what was done about it.
+
+The monitor keeps every evaluation as a Prefect artifact and tells it in an event; the facade copies it into
+its table `retraining_evaluations`. The newest one carries all that the next decision needs (patience,
+cooldown), so that a restart forgets nothing.
+"""
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, Literal
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from retraining.jobs.job import TriggerType
+
+
+class Outcome(StrEnum):
+    """What a check found."""
+
+    QUIET = "quiet"
+    BREACHED = "breached"
+    NOT_JUDGED = "not_judged"  # too few rows or labels, no champion, no reference
+    FAILED = "failed"  # the check itself, with the reason: unreadable data, a model that does not load
+
+
+class Action(StrEnum):
+    """What was done about it."""
+
+    NONE = "none"
+    FIRED = "fired"
+    HELD_BY_PATIENCE = "held_by_patience"
+    HELD_BY_COOLDOWN = "held_by_cooldown"
+    DISABLED = "disabled"  # breached, but the trigger is switched off
+
+
+class ColumnScore(BaseModel):
+    """What became of one column. Score, threshold and p-value are null where nothing was compared."""
+
+    model_config = ConfigDict(frozen=True)
+
+    column: str
+    kind: str
+    method: str | None
+    score: float | None
+    threshold: float | None
+    p_value: float | None
+    drifted: bool
+    reason: str
+
+
+class MetricScore(BaseModel):
+    """What became of the metric."""
+
+    model_config = ConfigDict(frozen=True)
+
+    metric: str
+    value: float
+    low: float | None
+    """95% confidence interval of `value`."""
+    high: float | None
+    baseline: float | None
+    """The champion's score on its own holdout."""
+    limit: float
+    """The value that counts as bad enough: the threshold, or the baseline less `max_drop`."""
+    labels: int
+    """Labelled rows; rows if estimated."""
+    estimated: bool
+
+
+class Finding(BaseModel):
+    """What a check of the data found, before patience and cooldown are asked."""
+
+    model_config = ConfigDict(frozen=True, protected_namespaces=())
+
+    outcome: Outcome
+    reason: str
+    champion_version: str | None = None
+    window_start: datetime | None = None
+    window_end: datetime | None = None
+    rows: int | None = None
+    score: float | None = None
+    """The share of columns that drifted, or the metric's value."""
+    threshold: float | None = None
+    """The share that is needed, or the metric's limit."""
+    columns: tuple[ColumnScore, ...] = ()
+    metric: MetricScore | None = None
+
+    @property
+    def breached(self) -> bool:
+        """Whether the condition holds."""
+        return self.outcome is Outcome.BREACHED
+
+
+class Evaluation(Finding):
+    """One check of one trigger, as artifact, event, row and JSON. Times are UTC."""
+
+    model_config = ConfigDict(frozen=True, protected_namespaces=(), extra="ignore")
+
+    id: UUID
+    """Of a check by the monitor: its flow run's id. Of an external signal: made of trigger and key."""
+    trigger_id: UUID
+    model_name: str
+    trigger_type: TriggerType
+    source: Literal["schedule", "request", "external"]
+    by: str | None = None
+    at: datetime
+    as_of: datetime
+    patience: int
+    patience_count: int = Field(description="Breaches in a row, this one included.")
+    in_cooldown: bool
+    cooldown_until: datetime | None = None
+    last_fired_at: datetime | None = None
+    """When the trigger last fired, this time included: what the next check's cooldown counts from."""
+    action: Action
+    job_id: UUID | None = None
+    """The job that it started or joined; the facade fills it in."""
+    report_url: str | None = None
+    payload: dict[str, Any] | None = None
+    """What an external monitor sent."""
