@@ -5,7 +5,7 @@ import os
 import sys
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 
 import pytest
 from prefect.client.orchestration import PrefectClient
@@ -72,8 +72,9 @@ async def test_a_job_that_promotes_keeps_the_facade_out(prefect_api: str, model:
 async def test_a_job_waits_for_the_facade_to_finish_its_promotion(
     door: PrefectOrchestrator, prefect_api: str, model: str
 ) -> None:
-    async with job_that_promotes(prefect_api, model) as job:
+    async with AsyncExitStack() as until_it_ends:
         async with door.promotion_lock(model):
+            job = await until_it_ends.enter_async_context(job_that_promotes(prefect_api, model))
             assert await said(job) == b"asking\n"
             # Time enough for the job to be refused some times; its wait is what this is about.
             await asyncio.sleep(1)
