@@ -23,6 +23,7 @@ STATUSES: Mapping[type[Exception], int] = {
     errors.MissingScope: 403,
     errors.UnknownModel: 404,
     errors.JobNotFound: 404,
+    errors.TriggerNotFound: 404,
     errors.VersionNotFound: 404,
     errors.JobAlreadyFinished: 409,
     errors.JobRunning: 409,
@@ -31,8 +32,11 @@ STATUSES: Mapping[type[Exception], int] = {
     errors.NoChampion: 409,
     errors.NothingToRollBackTo: 409,
     errors.PromotionLockBusy: 409,
+    errors.NothingToCheck: 409,
+    errors.InvalidDriftProfile: 409,
     errors.InvalidRequest: 422,
     errors.InvalidParameters: 422,
+    errors.InvalidCondition: 422,
     errors.IdempotencyKeyReused: 422,
     errors.DataProblem: 422,
     errors.InsufficientTrainingData: 422,
@@ -225,6 +229,8 @@ def _domain_problem(exc: Exception, status: int) -> Problem:
             details = _field_problems([(exc.field, exc.problem)])
         case errors.InvalidParameters():
             details = _field_problems((f"parameters.{name}", problem) for name, problem in exc.problems)
+        case errors.InvalidCondition():
+            details = _field_problems(exc.problems)
         case errors.JobRunning():
             job_id = exc.job_id
     return Problem(status, type(exc).__name__, str(exc), details=details, headers=headers, job_id=job_id)

@@ -8,7 +8,7 @@ from typing import Annotated, cast
 
 from fastapi import Depends, FastAPI, Request
 
-from api.readiness import Readiness, in_thread
+from api.readiness import Readiness, Staffing, in_thread
 from retraining.auth.keys import KeyStore
 from retraining.catalog.discovery import Catalog, load_catalog
 from retraining.champions import Champions
@@ -16,10 +16,12 @@ from retraining.errors import InvalidCatalog
 from retraining.jobs.feed import JobFeed
 from retraining.jobs.service import JobService
 from retraining.jobs.sync import JobSync
-from retraining.orchestrator.values import Orchestrator
+from retraining.orchestrator.values import Orchestrator, TriggerOrchestrator
 from retraining.registry.values import Registry
 from retraining.settings import Settings
 from retraining.store.database import Database
+from retraining.triggers.service import TriggerService
+from retraining.triggers.sync import TriggerSync
 
 
 @dataclass(frozen=True)
@@ -34,9 +36,11 @@ class Facade:
     feed: JobFeed
     sync: JobSync
     jobs: JobService
+    triggers: TriggerService
     champions: Champions
     keys: KeyStore
     readiness: Readiness
+    staffing: Staffing
 
 
 @dataclass(frozen=True)
@@ -45,6 +49,7 @@ class Doors:
 
     catalog: Catalog | None = None
     orchestrator: Orchestrator | None = None
+    triggers: TriggerOrchestrator | None = None
     registry: Registry | None = None
 
 
@@ -58,7 +63,7 @@ async def running_facade(settings: Settings, doors: Doors) -> AsyncIterator[Faca
         StoreUnavailable: the database does not answer.
     """
     async with AsyncExitStack() as stack:
-        orchestrator = doors.orchestrator or await _prefect(settings, stack)
+        orchestrator, triggers = await _prefect(settings, doors, stack)
         registry = doors.registry or _mlflow(settings)
         catalog = (
             load_catalog(settings.models, settings.models_path) if doors.catalog is None else doors.catalog
@@ -72,6 +77,7 @@ async def running_facade(settings: Settings, doors: Doors) -> AsyncIterator[Faca
         keys = KeyStore(database)
         stack.push_async_callback(keys.settle)
         await stack.enter_async_context(sync.running())
+        await stack.enter_async_context(TriggerSync(database, triggers).running())
         yield Facade(
             settings=settings,
             catalog=catalog,
@@ -81,6 +87,7 @@ async def running_facade(settings: Settings, doors: Doors) -> AsyncIterator[Faca
             feed=feed,
             sync=sync,
             jobs=JobService(database, orchestrator, catalog, settings, feed),
+            triggers=TriggerService(database, triggers, catalog),
             champions=Champions(catalog, registry, orchestrator),
             keys=keys,
             readiness=Readiness(
@@ -91,6 +98,7 @@ async def running_facade(settings: Settings, doors: Doors) -> AsyncIterator[Faca
                     "catalog": partial(_check_catalog, catalog),
                 }
             ),
+            staffing=Staffing(partial(orchestrator.inspect, catalog.names, settings.work_pool)),
         )
 
 
@@ -130,11 +138,17 @@ async def _check_catalog(catalog: Catalog) -> None:
         raise InvalidCatalog("the catalog", "has no usable model")
 
 
-async def _prefect(settings: Settings, stack: AsyncExitStack) -> Orchestrator:
+async def _prefect(
+    settings: Settings, doors: Doors, stack: AsyncExitStack
+) -> tuple[Orchestrator, TriggerOrchestrator]:
+    """Both doors to Prefect, on one connection."""
+    if doors.orchestrator is not None and doors.triggers is not None:
+        return doors.orchestrator, doors.triggers
     # Seconds of import, which an application with doors of its own need not wait for.
     from retraining.orchestrator.prefect_orchestrator import PrefectOrchestrator
 
-    return await stack.enter_async_context(PrefectOrchestrator(settings.prefect_api))
+    prefect = await stack.enter_async_context(PrefectOrchestrator(settings.prefect_api))
+    return doors.orchestrator or prefect, doors.triggers or prefect.triggers
 
 
 def _mlflow(settings: Settings) -> Registry:

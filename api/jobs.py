@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from api.authentication import CAN_READ, Canceller, Trigger
 from api.errors import documented
 from api.facade import TheFacade
-from api.links import LOCATION, NEXT_PAGE, job_links, link_next_page
+from api.links import LOCATION, NEXT_PAGE, job_links, link_next_page, with_todays_links
 from api.route import FacadeRoute, by_name
 from retraining.catalog.spec import ModelName
 from retraining.errors import JobNotFound
@@ -117,13 +117,13 @@ async def list_retraining_jobs(
     page = await facade.jobs.list(query, limit=query.limit, offset=query.offset, cursor=query.cursor)
     if page.next_cursor is not None:
         link_next_page(request, response, cursor=page.next_cursor)
-    return [*page.jobs]
+    return [with_todays_links(facade, job) for job in page.jobs]
 
 
 @router.get("/{job_id}", dependencies=[CAN_READ], responses=documented(404))
 async def get_retraining_job(job_id: JobId, facade: TheFacade) -> RetrainingJob:
     """One job. Needs the scope `read`."""
-    return await facade.jobs.get(job_id)
+    return with_todays_links(facade, await facade.jobs.get(job_id))
 
 
 @router.delete("/{job_id}", responses=documented(404, 409, 502))

@@ -6,12 +6,14 @@ from uuid import UUID
 
 from fastapi import Request, Response
 
-from api.facade import facade_of
+from api.facade import Facade, facade_of
+from retraining.jobs.job import RetrainingJob
+from retraining.registry.pages import at_todays_address, model_page
 
 LOCATION: dict[str, Any] = {
-    "headers": {"Location": {"description": "The path of the job.", "schema": {"type": "string"}}}
+    "headers": {"Location": {"description": "The path of what was made.", "schema": {"type": "string"}}}
 }
-"""For OpenAPI: an answer that says where the new job is."""
+"""For OpenAPI: an answer that says where the new job or trigger is."""
 NEXT_PAGE: dict[str, Any] = {
     "headers": {"Link": {"description": 'The next page, `rel="next"`.', "schema": {"type": "string"}}}
 }
@@ -34,7 +36,23 @@ def job_links(request: Request, job_id: UUID, model_name: str) -> dict[str, str]
         "events": path_to(request, "follow_retraining_job", job_id=job_id),
         "logs": path_to(request, "get_retraining_job_logs", job_id=job_id),
         "prefect": facade.orchestrator.run_url(job_id),
-        "mlflow": f"{facade.settings.mlflow.rstrip('/')}/#/models/{model_name}",
+        "mlflow": model_page(facade.settings.mlflow, model_name),
+    }
+
+
+def with_todays_links(facade: Facade, job: RetrainingJob) -> RetrainingJob:
+    """The same job, its training where MLflow is today: what is stored is of the day when the job ran."""
+    if job.mlflow_run_url is not None:
+        job.mlflow_run_url = at_todays_address(job.mlflow_run_url, facade.settings.mlflow)
+    return job
+
+
+def check_links(request: Request, trigger_id: UUID, check_id: UUID) -> dict[str, str]:
+    """Where a check's evaluation will be, its trigger is, and where Prefect shows the check."""
+    return {
+        "trigger": path_to(request, "get_retraining_trigger", trigger_id=trigger_id),
+        "evaluations": path_to(request, "list_retraining_trigger_evaluations", trigger_id=trigger_id),
+        "prefect": facade_of(request).orchestrator.run_url(check_id),
     }
 
 

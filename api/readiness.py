@@ -1,12 +1,21 @@
 """What the facade stands on, and whether it is there."""
 
 import asyncio
+import logging
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
 import anyio
 
+from retraining.errors import RetrainingError
+from retraining.orchestrator.values import Inspection
+
+logger = logging.getLogger(__name__)
+
 CHECK_SECONDS = 2.0
+INSPECTED_FOR_SECONDS = 15.0
+"""How long it is believed what Prefect said of deployments and workers: probes come more often."""
 
 
 @dataclass(frozen=True)
@@ -27,6 +36,32 @@ class Readiness:
         """The answers by part."""
         answers = await asyncio.gather(*(_answer(ask) for ask in self._checks.values()))
         return dict(zip(self._checks, answers, strict=True))
+
+
+class Staffing:
+    """Who could run jobs: the orchestrator's inspection, remembered for a while."""
+
+    def __init__(
+        self, inspect: Callable[[], Awaitable[Inspection]], believed_seconds: float = INSPECTED_FOR_SECONDS
+    ) -> None:
+        self._inspect = inspect
+        self._believed_seconds = believed_seconds
+        self._asking = asyncio.Lock()
+        self._seen: Inspection | None = None
+        self._seen_at = 0.0
+
+    async def look(self) -> Inspection | None:
+        """What is there, or None if Prefect does not say within two seconds."""
+        try:
+            async with asyncio.timeout(CHECK_SECONDS), self._asking:
+                if self._seen is None or time.monotonic() - self._seen_at > self._believed_seconds:
+                    self._seen = None
+                    self._seen = await self._inspect()
+                    self._seen_at = time.monotonic()
+                return self._seen
+        except (TimeoutError, RetrainingError) as exc:
+            logger.info("Prefect does not say who runs jobs: %s", exc)
+            return None
 
 
 def in_thread(ask: Callable[[], None]) -> Callable[[], Awaitable[None]]:

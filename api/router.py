@@ -1,12 +1,13 @@
 """The facade as a router, for our own application and for any other."""
 
+from collections import defaultdict
 from collections.abc import Callable
 from typing import Any
 
 from fastapi import APIRouter, Depends, Request
 from fastapi.routing import APIRoute
 
-from api import events, jobs, models
+from api import events, jobs, models, triggers
 from api.authentication import identification
 from api.body import refuse_unreadable_body
 from api.errors import not_allowed, nothing_at
@@ -16,9 +17,9 @@ from retraining.auth.caller import Caller
 from retraining.settings import Settings
 
 PREFIX = "/api/retraining"
-ROUTERS = (events.router, models.router, jobs.router)
+ROUTERS = (triggers.router, models.router, events.router, jobs.router)
 """In the order of matching: fixed paths before `/{job_id}`."""
-METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"]
+METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"})
 
 
 def create_router(
@@ -37,34 +38,46 @@ def create_router(
     router = APIRouter(lifespan=lifespan)
     identify = identification(authenticate, caller_of)
     # In this order: who may not call learns nothing about what was sent.
+    asked_first = [Depends(identify), Depends(refuse_unreadable_body)]
     for each in ROUTERS:
-        router.include_router(
-            each, prefix=PREFIX, dependencies=[Depends(identify), Depends(refuse_unreadable_body)]
-        )
+        router.include_router(each, prefix=PREFIX, dependencies=asked_first)
+        router.include_router(_other_methods(each), prefix=PREFIX)
     router.include_router(_elsewhere(), prefix=PREFIX)
     return router
 
 
-def _elsewhere() -> APIRouter:
-    """Whatever is left below the prefix: unknown paths, and known ones with another method.
+def _other_methods(router: APIRouter) -> APIRouter:
+    """The paths of a router with the methods that they do not have: 405.
 
-    A host would answer these in its own format, and Starlette names in `Allow` only the first matching
-    route's methods.
+    Starlette would name in `Allow` only the first matching route's methods, and give `DELETE /models` to
+    `DELETE /{job_id}`.
     """
+    refusing = APIRouter(route_class=FacadeRoute)
+    methods_by_path: dict[str, set[str]] = defaultdict(set)
+    for route in router.routes:
+        if isinstance(route, APIRoute):
+            methods_by_path[route.path] |= route.methods or set()
+    for path, allowed in methods_by_path.items():
+        refusing.add_api_route(
+            path, _refusing(allowed), methods=sorted(METHODS - allowed), include_in_schema=False
+        )
+    return refusing
+
+
+def _refusing(allowed: set[str]) -> Callable[[Request], Any]:
+    async def refuse_method(request: Request) -> None:
+        raise not_allowed(request, allowed)
+
+    return refuse_method
+
+
+def _elsewhere() -> APIRouter:
+    """Whatever is left below the prefix: a host would answer it in its own format."""
     router = APIRouter(route_class=FacadeRoute)
 
-    @router.api_route("", methods=METHODS, include_in_schema=False)
-    @router.api_route("/{rest:path}", methods=METHODS, include_in_schema=False)
+    @router.api_route("", methods=sorted(METHODS), include_in_schema=False)
+    @router.api_route("/{rest:path}", methods=sorted(METHODS), include_in_schema=False)
     async def answer_elsewhere(request: Request) -> None:
-        rest = request.path_params.get("rest")
-        allowed = _methods_of("" if rest is None else f"/{rest}")
-        if allowed:
-            raise not_allowed(request, allowed)
         raise nothing_at(request)
 
     return router
-
-
-def _methods_of(path: str) -> set[str]:
-    routes = (route for router in ROUTERS for route in router.routes if isinstance(route, APIRoute))
-    return {method for route in routes if route.path_regex.fullmatch(path) for method in route.methods or ()}

@@ -1,16 +1,23 @@
-"""What the routes of models send and take."""
+"""What the routes of models and triggers send and take."""
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Annotated, Any, Literal, Self
+from uuid import UUID
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, GetJsonSchemaHandler, StrictBool
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
+from pydantic_core.core_schema import union_schema
 
 from retraining.catalog.policy import Holdout, PromotionPolicy
 from retraining.catalog.spec import ModelSpec, Task
 from retraining.champions import Standing, VersionHistory
+from retraining.jobs.job import AsOf
 from retraining.jobs.plain import refuse_unstorable
 from retraining.registry.values import DataFingerprint, ModelVersion, Promotion
+from retraining.triggers.condition import DriftCondition, PerformanceCondition, ScheduledCondition
+from retraining.triggers.trigger import TriggerChange, TriggerRequest
 
 
 def _storable(text: str) -> str:
@@ -210,3 +217,104 @@ class ChampionChange(Sent):
     def _made(cls, message: str, promotion: Promotion | None) -> Self:
         shown = PromotionPublic.of(promotion) if promotion else None
         return cls(message=message, changed=promotion is not None, promotion=shown)
+
+
+_CONDITIONS: dict[str, type[BaseModel]] = {
+    "scheduled": ScheduledCondition,
+    "drift": DriftCondition,
+    "performance": PerformanceCondition,
+}
+"""By `trigger_type`, for OpenAPI: what is stored is plain JSON, which `parse_condition` has checked."""
+
+
+def _described_conditions(handler: GetJsonSchemaHandler) -> dict[str, JsonSchemaValue]:
+    """References to the conditions' schemas, without the type, which a request has beside them."""
+    union = union_schema([condition.__pydantic_core_schema__ for condition in _CONDITIONS.values()])
+    described = handler(union)["anyOf"]
+    for reference in described:
+        handler.resolve_ref_schema(reference)["properties"].pop("trigger_type", None)
+    return dict(zip(_CONDITIONS, described, strict=True))
+
+
+class TriggerWanted(TriggerRequest):
+    """A trigger to be created. `trigger_type` decides which keys `trigger_condition` takes."""
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        """Describe the condition of each type."""
+        described = handler(core_schema)
+        whole = handler.resolve_ref_schema(described)
+        whole["properties"]["trigger_type"] = {"type": "string", "enum": [*_CONDITIONS]}
+        whole["oneOf"] = [
+            {
+                "title": trigger_type.capitalize(),
+                "properties": {"trigger_type": {"const": trigger_type}, "trigger_condition": condition},
+            }
+            for trigger_type, condition in _described_conditions(handler).items()
+        ]
+        return described
+
+
+class TriggerChanged(TriggerChange):
+    """What is to change of a trigger; what is left out stays. A condition is given whole."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {"enabled": False},
+                {"trigger_condition": {"window": "30d", "patience": 3}},
+            ]
+        }
+    )
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        """Describe the condition: that of the trigger's type, which does not change."""
+        described = handler(core_schema)
+        fields = handler.resolve_ref_schema(described)["properties"]
+        fields["trigger_condition"]["anyOf"] = [*_described_conditions(handler).values(), {"type": "null"}]
+        return described
+
+
+class CheckRequest(Taken):
+    """How a trigger is checked; all of it may be left out."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{}, {"as_of": "1998-04-01T00:00:00Z", "report": True}]}
+    )
+
+    as_of: AsOf | None = Field(
+        None, description="Check as if it were this moment, UTC unless it says otherwise; now if left out."
+    )
+    report: StrictBool = Field(False, description="Make the drift report even if nothing is found.")
+
+
+class CheckResponse(Sent):
+    """A check that was accepted."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "check_id": "0198c2a4-7a10-7c52-8d33-1b0c9a6e2f77",
+                    "message": "check of trigger 5f0f1f0e-27d5-4a0b-9d6a-0f8f3f6a7c11 accepted",
+                    "links": {
+                        "trigger": "/api/retraining/triggers/5f0f1f0e-27d5-4a0b-9d6a-0f8f3f6a7c11",
+                        "evaluations": "/api/retraining/triggers/5f0f1f0e-27d5-4a0b-9d6a-0f8f3f6a7c11"
+                        "/evaluations",
+                        "prefect": "http://127.0.0.1:4200/runs/flow-run/0198c2a4-7a10-7c52-8d33-1b0c9a6e2f77",
+                    },
+                }
+            ]
+        }
+    )
+
+    check_id: UUID = Field(
+        description="The id of the evaluation that it will make, and of its Prefect flow run."
+    )
+    message: str
+    links: dict[str, str]

@@ -1,5 +1,7 @@
 """Routes beside the contract: is it alive, is it ready, and its OpenAPI description."""
 
+import asyncio
+from collections.abc import Iterator
 from typing import Any, Literal
 
 from fastapi import APIRouter, Depends, Request
@@ -11,6 +13,10 @@ from api.errors import ErrorResponse, Problem
 from api.facade import Facade, TheFacade
 from api.readiness import Check
 from api.route import FacadeRoute, by_name
+from retraining.orchestrator.values import Inspection
+
+NAMED = 5
+"""How many missing deployments a warning names."""
 
 router = APIRouter(route_class=FacadeRoute, generate_unique_id_function=by_name, tags=["system"])
 
@@ -79,19 +85,29 @@ async def health() -> Alive:
 )
 async def ready(facade: TheFacade) -> Any:
     """Whether all that the facade stands on is there, and what is not. Needs no key."""
-    checks = await facade.readiness.check()
+    checks, staff = await asyncio.gather(facade.readiness.check(), facade.staffing.look())
     wrong = [f"{part}: {check.problem}" for part, check in checks.items() if not check.ready]
     if not wrong:
-        return Ready(checks=dict(checks), warnings=_warnings(facade))
+        return Ready(checks=dict(checks), warnings=[*_warnings(facade, staff)])
     return Problem(503, "NotReady", "; ".join(wrong), more={"checks": checks}).response()
 
 
-def _warnings(facade: Facade) -> list[str]:
-    warnings = [str(problem) for problem in facade.catalog.problems]
+def _warnings(facade: Facade, staff: Inspection | None) -> Iterator[str]:
+    yield from map(str, facade.catalog.problems)
     if not facade.sync.live:
         every = facade.settings.reconcile_seconds
-        warnings.append(f"Prefect's events do not arrive; jobs are up to {every:g} s behind")
-    return warnings
+        yield f"Prefect's events do not arrive; jobs are up to {every:g} s behind"
+    if staff is None:
+        return
+    pool = facade.settings.work_pool
+    if staff.missing:
+        more = len(staff.missing) - NAMED
+        named = ", ".join(staff.missing[:NAMED]) + (f" and {more} more" if more > 0 else "")
+        yield f"Prefect lacks the deployments {named}; run `retraining deploy`"
+    if staff.pool_paused:
+        yield f"the work pool {pool!r} is paused, jobs wait; `prefect work-pool resume {pool}`"
+    if not staff.workers:
+        yield f"no worker polls the work pool {pool!r}, jobs wait; `prefect worker start --pool {pool}`"
 
 
 @router.get(

@@ -13,7 +13,9 @@ from retraining.catalog.discovery import load_catalog
 from retraining.catalog.parameters import TrainingParameters, parse_parameters
 from retraining.catalog.spec import ModelSpec
 from retraining.errors import ChampionChanged, JobCancelled, RetrainingError, SourceUnreachable, Unavailable
-from retraining.orchestrator.cancellation import cancelled_before_start, prompt_cancellation, was_cancelled
+from retraining.monitoring.reference import reference_files
+from retraining.orchestrator.admission import find_refusal
+from retraining.orchestrator.cancellation import find_cancellation, prompt_cancellation, was_cancelled
 from retraining.orchestrator.labels import FLOW_NAME
 from retraining.orchestrator.promotion_lock import promotion_lock_sync
 from retraining.promotion import PromotionDecision
@@ -37,7 +39,10 @@ COMPARISONS_AT_MOST = 5
 
 @flow(name=FLOW_NAME, persist_result=False)
 def retrain(
-    model_name: str, parameters: dict[str, Any] | None = None, as_of: datetime | None = None
+    model_name: str,
+    parameters: dict[str, Any] | None = None,
+    as_of: datetime | None = None,
+    cause: dict[str, Any] | None = None,  # noqa: ARG001 - read from the run's parameters, here and elsewhere
 ) -> State[Any]:
     """Retrain a model on what was known as of a time, and promote the new version if it earned it.
 
@@ -45,15 +50,18 @@ def retrain(
         model_name: A model of the catalog.
         parameters: Training parameters; the model's own parameter class says which there are.
         as_of: Replay the job as of this time, now if not given. Without a time zone it is UTC.
+        cause: Why a trigger started it; set by triggers, of no effect in a run that a person starts.
     """
     job = Job.current(model_name)
-    if cancelled_before_start(job.id):
-        return Cancelled(message="cancelled before it started")
+    if (cancelled := find_cancellation(job.id)) is not None:
+        return cancelled
     with prompt_cancellation(job.id):
         try:
+            if (refusal := find_refusal()) is not None:
+                return refusal
             return Completed(message=run(job, parameters or {}, _aware(as_of)))
-        except JobCancelled as cancelled:
-            return Cancelled(message=str(cancelled))
+        except JobCancelled as stopped:
+            return Cancelled(message=str(stopped))
         except RetrainingError as problem:
             return Failed(message=str(problem))
 
@@ -70,7 +78,7 @@ def run(job: Job, parameters: dict[str, Any], as_of: datetime) -> str:
     model = train(job, spec, chosen, parts)
     scoring = registry.as_scoring(model, spec.name)
     comparison = evaluate(job, spec, parts, scoring, registry)
-    version = register(job, comparison, model, chosen, as_of, registry)
+    version = register(job, comparison, training_set, model, chosen, as_of, registry)
     comparison, decision = decide(job, comparison, scoring, version, registry)
 
     report = comparison_markdown(
@@ -127,6 +135,7 @@ def evaluate(
 def register(
     job: Job,
     comparison: Comparison,
+    training_set: TrainingSet,
     model: Any,
     parameters: TrainingParameters,
     as_of: datetime,
@@ -150,7 +159,7 @@ def register(
             correlation_id=job.correlation_id,
             as_of=as_of,
             trusted_types=spec.trusted_types,
-            files={"comparison.png": comparison_plot(comparison)},
+            files={"comparison.png": comparison_plot(comparison), **reference_files(training_set, spec)},
         ),
     )
     job.label(challenger_version=version.version, mlflow_run_url=version.run_url)

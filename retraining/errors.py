@@ -49,6 +49,19 @@ class InvalidCondition(RetrainingError):
         super().__init__("; ".join(f"{field}: {problem}" for field, problem in self.problems))
 
 
+class InvalidManifest(RetrainingError):
+    """A file of triggers that cannot be used: (line, field, problem) for everything that is wrong with it."""
+
+    def __init__(self, name: str, problems: Sequence[tuple[int, str, str]]) -> None:
+        self.name = name
+        self.problems = tuple(sorted(problems))
+        listed = "".join(
+            f"\n  line {line}: {f'{place} {problem}' if place else problem}"
+            for line, place, problem in self.problems
+        )
+        super().__init__(f"{name} cannot be used, nothing was changed:{listed}")
+
+
 class TriggerNotFound(RetrainingError):
     """There is no such trigger."""
 
@@ -434,3 +447,11 @@ class InvalidDriftProfile(RetrainingError):
     def __init__(self, problem: str) -> None:
         self.problem = problem
         super().__init__(f"the drift profile cannot be used: {problem}; retrain the model to make a new one")
+
+
+class ReportFailed(RetrainingError):
+    """The report of a check could not be made; the check itself stands."""
+
+    def __init__(self, problem: str) -> None:
+        self.problem = problem
+        super().__init__(f"the report could not be made: {problem}")

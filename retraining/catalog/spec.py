@@ -3,9 +3,8 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
-import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
 
 from retraining.catalog.parameters import TrainingParameters
@@ -13,6 +12,9 @@ from retraining.catalog.policy import EntityHoldout, Holdout, PromotionPolicy, T
 from retraining.sources.source import DataSource
 from retraining.training.metrics import Metric, find_metric
 from retraining.training.progress import Progress
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Task = Literal["binary", "multiclass", "regression"]
 ModelName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_-]{0,62}$")]
@@ -22,9 +24,9 @@ ModelName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_-]{0,62}$")
 class TrainingInput:
     """What a `train` callable gets: the training side of the split, never the holdout."""
 
-    features: pd.DataFrame
+    features: "pd.DataFrame"
     """rows x features, in the order of the specification."""
-    labels: pd.Series
+    labels: "pd.Series"
     parameters: Any
     """An instance of the specification's parameter class."""
     progress: Progress

@@ -2,7 +2,7 @@
 
 import typer
 
-from retraining.cli import deploy, doctor, job, key, model, up
+from retraining.cli import deploy, doctor, job, key, model, trigger, up
 
 app = typer.Typer(
     name="retraining",
@@ -16,5 +16,6 @@ app.command("up")(up.up)
 app.command("deploy")(deploy.deploy)
 app.command("doctor")(doctor.doctor)
 app.add_typer(job.app, name="job")
+app.add_typer(trigger.app, name="trigger")
 app.add_typer(model.app, name="model")
 app.add_typer(key.app, name="key")

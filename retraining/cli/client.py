@@ -20,6 +20,7 @@ ANSWER_SECONDS = 30.0
 SILENCE_SECONDS = 45.0
 """The event stream says something at least every 15 s; so long a silence means that it is cut."""
 RECONNECTS = 8
+PAGE = 1_000
 REPEAT_SECONDS = 1.0
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
@@ -104,13 +105,7 @@ class FacadeClient:
 
     def logs(self, job_id: str) -> Iterator[dict[str, Any]]:
         """A job's log, oldest line first."""
-        offset, page = 0, 1_000
-        while True:
-            lines = self._list(f"/{job_id}/logs", {"limit": page, "offset": offset})
-            yield from lines
-            offset += len(lines)
-            if len(lines) < page:
-                return
+        return self._pages(f"/{job_id}/logs")
 
     def events(self, job_id: str) -> Iterator[dict[str, Any]]:
         """A job's events from its beginning to its end, as they happen; a cut stream is taken up again."""
@@ -134,6 +129,35 @@ class FacadeClient:
             if cuts > RECONNECTS:
                 raise NotReachable(self.api_url, str(problem) or type(problem).__name__) from problem
             time.sleep(0.25 * cuts)  # it is being started again
+
+    def create_trigger(self, wanted: Mapping[str, Any]) -> dict[str, Any]:
+        """Create a trigger: model_name, trigger_type, trigger_condition, enabled."""
+        return self._object("POST", "/triggers", json=wanted)
+
+    def triggers(self, **query: str | int | None) -> Iterator[dict[str, Any]]:
+        """All triggers, newest first."""
+        asked = {name: value for name, value in query.items() if value is not None}
+        return self._pages("/triggers", asked)
+
+    def trigger(self, trigger_id: str) -> dict[str, Any]:
+        """One trigger."""
+        return self._object("GET", f"/triggers/{trigger_id}")
+
+    def change_trigger(self, trigger_id: str, change: Mapping[str, Any]) -> dict[str, Any]:
+        """Change a trigger's enabled or trigger_condition."""
+        return self._object("PATCH", f"/triggers/{trigger_id}", json=change)
+
+    def delete_trigger(self, trigger_id: str) -> str:
+        """Delete a trigger; says what was done."""
+        return str(self._object("DELETE", f"/triggers/{trigger_id}")["message"])
+
+    def check_trigger(self, trigger_id: str, as_of: str | None, report: bool) -> dict[str, Any]:
+        """Check a trigger now: check_id, message, links."""
+        return self._object("POST", f"/triggers/{trigger_id}/check", json={"as_of": as_of, "report": report})
+
+    def evaluations(self, trigger_id: str, limit: int) -> list[dict[str, Any]]:
+        """The newest checks of a trigger, newest first."""
+        return self._list(f"/triggers/{trigger_id}/evaluations", {"limit": limit})
 
     def models(self) -> list[dict[str, Any]]:
         """The catalog, each model with its champion."""
@@ -162,6 +186,15 @@ class FacadeClient:
 
     def _list(self, path: str, query: Mapping[str, str | int] | None = None) -> list[dict[str, Any]]:
         return list(self._ask("GET", path, params=query))
+
+    def _pages(self, path: str, query: Mapping[str, str | int] | None = None) -> Iterator[dict[str, Any]]:
+        offset = 0
+        while True:
+            page = self._list(path, {**(query or {}), "limit": PAGE, "offset": offset})
+            yield from page
+            offset += len(page)
+            if len(page) < PAGE:
+                return
 
     def _ask(self, method: str, path: str, **request: Any) -> Any:
         deadline = time.monotonic() + self._patience_seconds

@@ -114,13 +114,12 @@ async def _mlflow(settings: Settings) -> list[Finding]:
 
 
 async def _prefect(settings: Settings, catalog: Catalog) -> list[Finding]:
-    from retraining.orchestrator.connection import PrefectConnection
-    from retraining.orchestrator.inspection import inspect
+    from retraining.orchestrator.prefect_orchestrator import PrefectOrchestrator
 
     where, pool = settings.prefect_api, settings.work_pool
     try:
-        async with PrefectConnection(where) as connection:
-            seen = await inspect(connection, catalog.names, pool)
+        async with PrefectOrchestrator(where) as prefect:
+            seen = await prefect.inspect(catalog.names, pool)
     except RetrainingError as exc:
         remedy = "start it with `retraining up`, or set RETRAINING_PREFECT_API_URL to where it is"
         return [Finding("Prefect", f"{where}: {exc}", remedy)]

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from retraining.cli.client import FacadeClient, connect
-from retraining.cli.shell import HomeOption, JsonOption, console, plain_table, print_json
+from retraining.cli.shell import HomeOption, JsonOption, as_moment, console, plain_table, print_json
 from retraining.cli.watching import watch
 
 app = typer.Typer(help="Start, follow and cancel retraining jobs.", no_args_is_help=True)
@@ -42,7 +42,7 @@ def start(
 ) -> None:
     """Start a retraining job."""
     parameters = dict(map(_parameter, param or []))
-    moment = None if as_of is None else _moment(as_of)
+    moment = None if as_of is None else as_moment(as_of)
     with connect(home) as facade:
         started = facade.start_job(model_name, parameters, moment, if_running)
         if not wait:
@@ -154,16 +154,6 @@ def _parameter(text: str) -> tuple[str, Any]:
         return name, json.loads(value)  # 200, 0.1, true, null, ["a"]
     except ValueError:
         return name, value
-
-
-def _moment(text: str) -> str:
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        raise typer.BadParameter(
-            f"{text!r} is not a time like 1998-04-01 or 1998-04-01T12:00:00Z", param_hint="--as-of"
-        ) from None
-    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).isoformat()
 
 
 def _time(text: str) -> datetime:

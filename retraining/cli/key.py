@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from retraining.auth.caller import Scope
-from retraining.cli.shell import HomeOption, Problem, console, plain_table, read_settings
+from retraining.cli.shell import HomeOption, Problem, console, plain_table, read_settings, shown_time
 
 if TYPE_CHECKING:
     from retraining.auth.key import ApiKey
@@ -98,7 +98,7 @@ async def _keys(home: Path | None) -> "AsyncIterator[KeyStore]":
 
 
 def _time(at: datetime | None) -> str:
-    return "-" if at is None else f"{at.astimezone():%Y-%m-%d %H:%M}"
+    return "-" if at is None else shown_time(at)
 
 
 def _state(key: "ApiKey") -> str:

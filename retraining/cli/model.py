@@ -1,12 +1,11 @@
 """`retraining model`: the catalog, versions, and who is champion."""
 
-from datetime import datetime
 from typing import Annotated, Any
 
 import typer
 
 from retraining.cli.client import connect
-from retraining.cli.shell import HomeOption, JsonOption, console, plain_table, print_json
+from retraining.cli.shell import HomeOption, JsonOption, console, plain_table, print_json, shown_time
 
 app = typer.Typer(help="Models, their versions, and who is champion.", no_args_is_help=True)
 ModelName = Annotated[str, typer.Argument(metavar="MODEL", help="A model of the catalog.")]
@@ -43,9 +42,9 @@ def versions(model_name: ModelName, as_json: JsonOption = False, home: HomeOptio
     table = plain_table("VERSION", "NOW", "CREATED", "METRICS", "BECAME CHAMPION", "DECISION")
     for version in found:
         scores = ", ".join(f"{name} {value:.4g}" for name, value in sorted(version["metrics"].items()))
-        crowned = ", ".join(_time(one["at"]) for one in version["promotions"])
+        crowned = ", ".join(shown_time(one["at"]) for one in version["promotions"])
         table.add_row(
-            *(version["version"], ", ".join(version["aliases"]) or "-", _time(version["created_at"])),
+            *(version["version"], ", ".join(version["aliases"]) or "-", shown_time(version["created_at"])),
             *(scores, crowned or "-", version["decision"] or "-"),
         )
     console().print(table)
@@ -75,10 +74,6 @@ def rollback(
     """Make the previous champion champion again."""
     with connect(home) as facade:
         console().print(facade.roll_back(model_name, reason, from_version))
-
-
-def _time(text: str) -> str:
-    return f"{datetime.fromisoformat(text).astimezone():%Y-%m-%d %H:%M:%S}"
 
 
 def _score(metrics: dict[str, Any], name: str) -> str:

@@ -3,12 +3,14 @@
 import json
 import os
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from retraining.errors import RetrainingError, StackNotRunning
 from retraining.stack.stack_file import read_stack_file
@@ -48,6 +50,28 @@ def print_json(answer: Any) -> None:
 def plain_table(*columns: str) -> Table:
     """A table without frames, which reads the same on a terminal and in a file."""
     return Table(*columns, box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+
+
+def as_moment(text: str) -> str:
+    """The value of --as-of, UTC unless it says otherwise. Raises typer.BadParameter."""
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise typer.BadParameter(
+            f"{text!r} is not a time like 1998-04-01 or 1998-04-01T12:00:00Z", param_hint="--as-of"
+        ) from None
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).isoformat()
+
+
+def shown_time(at: str | datetime) -> str:
+    """A time as every command prints it: UTC, as the API, the logs and --as-of have it."""
+    moment = datetime.fromisoformat(at) if isinstance(at, str) else at
+    return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S}Z"
+
+
+def cut_to_fit(text: str) -> Text:
+    """A table's cell of one line, cut where the terminal ends."""
+    return Text(text, no_wrap=True, overflow="ellipsis")
 
 
 def read_settings(home: Path | None) -> "Settings":

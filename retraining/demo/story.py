@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from queue import SimpleQueue
@@ -19,12 +20,14 @@ from retraining.stack.home import Home
 from retraining.stack.stack_file import Addresses
 
 SUMMER_1997 = "1997-07-01T00:00:00Z"
-SPRING_1998 = "1998-04-01T00:00:00Z"
 SUMMER_1998 = "1998-07-01T00:00:00Z"
 """When the labels of the last snapshot, 1998-04-01, are complete."""
 BEFORE_ANY_LABEL = "1997-02-01T00:00:00Z"
 MAE_MUST_FALL_BY = 0.4
 ENDLESS_TREES = 20_000
+CHECK_EVERY = "15s"
+CHECK_SECONDS = 120
+LOOK_SECONDS = 0.5
 SERVE_SECONDS = 120
 SERVE = """
 import json, mlflow
@@ -62,12 +65,10 @@ class Story:
         with self._timeline.drawing():
             self._timeline.act("Summer 1997: the first versions")
             together(lambda: self._first("churn"), lambda: self._first("profitability"))
-            self._timeline.act(
-                "1998: retraining churn; profitability on shuffled labels, which learns nothing"
-            )
-            together(self._churn_improves, self._shuffled_is_refused)
-            self._timeline.act("1998: retraining profitability; churn on a month without labels")
-            together(self._profitability_improves, self._without_labels_fails)
+            self._timeline.act("A year of purchases later: nobody asks, but three triggers watch")
+            together(self._churn_drifts, self._profitability_gets_worse, self._churn_predicts_well)
+            self._timeline.act("What does not pass: shuffled labels, and a month without labels")
+            together(self._shuffled_is_refused, self._without_labels_fails)
             self._timeline.act("A job that takes too long is cancelled; churn is served from the registry")
             together(self._endless_is_cancelled, self._serve)
         self._timeline.act("Who was champion when")
@@ -79,21 +80,20 @@ class Story:
         check(job["model_version_after"] == "1", f"{model_name}'s first version is champion", job)
         self._outcome(job)
 
-    def _churn_improves(self) -> None:
-        job = self._run("churn", SPRING_1998)
+    def _churn_drifts(self) -> None:
+        """Fires; against the new champion the same trigger is silent."""
+        drift = self._watch("churn", "drift", {})
+        job = self._fired(drift)
         expect(job, "completed", promoted=True)
+        check(job["trigger_type"] == "drift", "the job says what caused it", job)
         scores = comparison_of(job)
         check(scores.after > scores.before, "churn's ROC AUC rises", job)
         self._outcome(job)
+        self._facade.check_trigger(drift, None, report=False)
+        self._say_silent("churn", "drift", self._evaluation(drift, champion=job["model_version_after"]))
 
-    def _shuffled_is_refused(self) -> None:
-        job = self._run("profitability", SUMMER_1998, shuffle_labels=True)
-        expect(job, "completed", promoted=False)
-        check(job["model_version_after"] == "1", "the champion stays", job)
-        self._outcome(job, style="yellow")
-
-    def _profitability_improves(self) -> None:
-        job = self._run("profitability", SUMMER_1998)
+    def _profitability_gets_worse(self) -> None:
+        job = self._fired(self._watch("profitability", "performance", {"max_drop": 0.1}))
         expect(job, "completed", promoted=True)
         scores = comparison_of(job)
         fall = 1 - scores.after / scores.before
@@ -105,6 +105,18 @@ class Story:
             f"${scores.after:.2f} after ({fall:.0%} less)",
             style="green",
         )
+
+    def _churn_predicts_well(self) -> None:
+        """The data drifts, and the champion predicts no worse for it: no reason to fire."""
+        steady = self._watch("churn", "performance", {})
+        self._say_silent("churn", "performance", self._evaluation(steady))
+        self._facade.change_trigger(steady, {"enabled": False})
+
+    def _shuffled_is_refused(self) -> None:
+        job = self._run("profitability", SUMMER_1998, shuffle_labels=True)
+        expect(job, "completed", promoted=False)
+        check(job["model_version_after"] == "1", "the champion stays", job)
+        self._outcome(job, style="yellow")
 
     def _without_labels_fails(self) -> None:
         job = self._run("churn", BEFORE_ANY_LABEL)
@@ -157,13 +169,67 @@ class Story:
             versions = self._facade.versions(model["name"])
             check(len(reigns) >= 2, f"{model['name']} had two champions", reigns)
             for version in reversed(versions):
+                job = self._facade.job(version["job_id"])
                 table.add_row(
-                    *(model["name"], version["version"], self._facade.job(version["job_id"])["as_of"][:10]),
+                    *(model["name"], version["version"], (job["as_of"] or job["started_at"])[:10]),
                     f"{metric} {version['metrics'][metric]:.4g}",
                     reigns.get(version["version"], "never"),
                     version["decision"],
                 )
         self._timeline.table(table)
+
+    def _watch(self, model_name: str, trigger_type: str, condition: dict[str, Any]) -> str:
+        """Create a trigger that checks by itself; its id."""
+        created = self._facade.create_trigger(
+            {
+                "model_name": model_name,
+                "trigger_type": trigger_type,
+                "trigger_condition": {**condition, "check_every": CHECK_EVERY},
+            }
+        )
+        self._timeline.say(model_name, f"a {trigger_type} trigger checks every {CHECK_EVERY} from now on")
+        return str(created["id"])
+
+    def _evaluation(
+        self, trigger_id: str, *, champion: str | None = None, job: bool = False
+    ) -> dict[str, Any]:
+        """The trigger's first evaluation: of this champion, or with the job that it started.
+
+        Raises:
+            DemoFailed: there is none for too long.
+        """
+        deadline = time.monotonic() + CHECK_SECONDS
+        seen: list[dict[str, Any]] = []
+        while time.monotonic() < deadline:
+            seen = self._facade.evaluations(trigger_id, limit=20)
+            for evaluation in reversed(seen):
+                of_champion = champion in {None, evaluation["champion_version"]}
+                if of_champion and (evaluation["job_id"] is not None or not job):
+                    return dict(evaluation)
+            time.sleep(LOOK_SECONDS)
+        raise DemoFailed(f"trigger {trigger_id} was not evaluated so within {CHECK_SECONDS} s; seen: {seen}")
+
+    def _fired(self, trigger_id: str) -> Job:
+        """Wait until the trigger has fired by itself, and follow its job to the end."""
+        evaluation = self._evaluation(trigger_id, job=True)
+        self._facade.change_trigger(trigger_id, {"enabled": False})  # the demo's machine is small
+        model_name = evaluation["model_name"]
+        self._timeline.say(
+            model_name, f"{evaluation['trigger_type']} trigger fires: {evaluation['reason']}", style="yellow"
+        )
+        if evaluation["report_url"]:
+            self._timeline.say(model_name, f"report in MLflow: {evaluation['report_url']}")
+        for _ in self._timeline.follow(model_name, self._facade.events(evaluation["job_id"])):
+            pass
+        return self._facade.job(evaluation["job_id"])
+
+    def _say_silent(self, model_name: str, trigger_type: str, evaluation: dict[str, Any]) -> None:
+        check(
+            evaluation["outcome"] == "quiet", f"{model_name}'s {trigger_type} trigger is silent", evaluation
+        )
+        self._timeline.say(
+            model_name, f"{trigger_type} trigger stays silent: {evaluation['reason']}", style="green"
+        )
 
     def _run(
         self,

@@ -2,12 +2,14 @@
 
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
+from typing import Any
 
 from retraining.jobs.job import RetrainingJob, TriggerType
 from retraining.jobs.plain import storable_json, storable_text
 from retraining.jobs.records import EventKind, JobEvent
 from retraining.jobs.status import RetrainingStatus, may_follow
 from retraining.orchestrator.values import JobRun, RunEvent
+from retraining.triggers.cause import Cause
 
 DELETED = "its flow run was deleted in Prefect"
 
@@ -15,24 +17,28 @@ DELETED = "its flow run was deleted in Prefect"
 def job_of(run: JobRun, now: datetime) -> RetrainingJob:
     """The job of a run that was not known before, as it was created: waiting."""
     labels = _labels(run)
-    if labels.get("trigger_type") in set(TriggerType):
-        trigger_type = TriggerType(labels["trigger_type"])
-    else:
-        by_schedule = run.created_by is not None and run.created_by[0] == "schedule"
-        trigger_type = TriggerType.SCHEDULED if by_schedule else TriggerType.MANUAL
-    maker = "prefect" if run.created_by is None else ":".join(run.created_by)
     return RetrainingJob(
         id=run.id,
         model_name=storable_text(run.model_name),
         status=RetrainingStatus.PENDING,
-        triggered_by=labels.get("triggered_by") or maker,
-        trigger_type=trigger_type,
+        triggered_by=_triggered_by(run),
+        trigger_type=_trigger_type(run),
+        causes=[cause_of(run)],
         parameters=storable_json(dict(run.parameters)),
         as_of=run.as_of,
         correlation_id=labels.get("correlation_id") or None,
         created_at=run.created_at,
         updated_at=now,
     )
+
+
+def cause_of(run: JobRun) -> dict[str, Any]:
+    """Why the run was made, as its job shows it; of a person's run: who asked, and when."""
+    cause = run.cause or Cause(type=_trigger_type(run), at=run.created_at, by=_triggered_by(run))
+    shown = cause.model_dump(mode="json", exclude_none=True, exclude={"missed_runs"})
+    if not cause.scores:
+        del shown["scores"]
+    return dict(storable_json(shown))
 
 
 def created(job: RetrainingJob) -> JobEvent:
@@ -144,6 +150,23 @@ def _event(
 def _mark(news: RunEvent) -> str:
     """What orders progress events: their time, then their id."""
     return f"{news.at.astimezone(UTC).isoformat(timespec='microseconds')} {news.event_id}"
+
+
+def _trigger_type(run: JobRun) -> TriggerType:
+    if run.cause is not None:
+        return run.cause.type
+    said = run.labels.get("trigger_type")
+    if said in set(TriggerType):
+        return TriggerType(said)
+    by_schedule = run.created_by is not None and run.created_by[0] == "schedule"
+    return TriggerType.SCHEDULED if by_schedule else TriggerType.MANUAL
+
+
+def _triggered_by(run: JobRun) -> str:
+    if run.cause is not None and run.cause.trigger_id is not None:
+        return f"trigger:{run.cause.trigger_id}"
+    maker = "prefect" if run.created_by is None else ":".join(run.created_by)
+    return _labels(run).get("triggered_by") or maker
 
 
 def _labels(run: JobRun) -> dict[str, str]:

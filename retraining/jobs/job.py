@@ -3,10 +3,10 @@
 import re
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, field_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, field_validator
 from pydantic import Field as Described
 from sqlalchemy import Index
 from sqlmodel import Field, SQLModel
@@ -134,6 +134,26 @@ class RetrainingJob(JobBase, Table, table=True):
 _NUMBER = re.compile(r"[+-]?[\d_]*\.?\d*(e[+-]?\d+)?", re.IGNORECASE)
 
 
+def _written_out(as_of: object) -> object:
+    if isinstance(as_of, int | float) or (isinstance(as_of, str) and _NUMBER.fullmatch(as_of.strip())):
+        raise ValueError("is a number; write a moment like 1998-04-01T00:00:00Z")
+    return as_of
+
+
+def _in_utc(as_of: datetime) -> datetime:
+    try:
+        as_of = as_of.replace(tzinfo=UTC) if as_of.tzinfo is None else as_of.astimezone(UTC)
+    except OverflowError as exc:
+        raise ValueError("as_of is beyond the calendar") from exc
+    if as_of < EARLIEST:
+        raise ValueError(f"as_of lies before {EARLIEST.year}")
+    return as_of
+
+
+AsOf = Annotated[datetime, BeforeValidator(_written_out), AfterValidator(_in_utc)]
+"""The moment that a request asks for: written out, in UTC unless it says otherwise."""
+
+
 class RetrainingRequest(BaseModel):
     """A job to be started by hand."""
 
@@ -157,38 +177,18 @@ class RetrainingRequest(BaseModel):
     parameters: dict[str, Any] = Described(
         default_factory=dict, description="Training parameters; the model's own class bounds them."
     )
-    as_of: datetime | None = Described(
+    as_of: AsOf | None = Described(
         None, description="Train as if it were this moment, UTC unless it says otherwise; now if left out."
     )
     if_running: Literal["queue", "reject"] = Described(
         "queue", description="If a job of the model is waiting or running: queue behind it, or refuse (409)."
     )
 
-    @field_validator("as_of", mode="before")
-    @classmethod
-    def _as_of_is_written_out(cls, as_of: object) -> object:
-        if isinstance(as_of, int | float) or (isinstance(as_of, str) and _NUMBER.fullmatch(as_of.strip())):
-            raise ValueError("is a number; write a moment like 1998-04-01T00:00:00Z")
-        return as_of
-
     @field_validator("parameters")
     @classmethod
     def _parameters_can_be_stored(cls, parameters: dict[str, Any]) -> dict[str, Any]:
         refuse_unstorable(parameters)
         return parameters
-
-    @field_validator("as_of")
-    @classmethod
-    def _as_of_in_utc(cls, as_of: datetime | None) -> datetime | None:
-        if as_of is None:
-            return None
-        try:
-            as_of = as_of.replace(tzinfo=UTC) if as_of.tzinfo is None else as_of.astimezone(UTC)
-        except OverflowError as exc:
-            raise ValueError("as_of is beyond the calendar") from exc
-        if as_of < EARLIEST:
-            raise ValueError(f"as_of lies before {EARLIEST.year}")
-        return as_of
 
 
 class RetrainingResponse(BaseModel):

@@ -10,7 +10,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from retraining.jobs.cursor import Position
 from retraining.jobs.job import JobFilter, RetrainingJob
-from retraining.jobs.records import EventKind, JobEvent, StartRequest, SyncMark
+from retraining.jobs.records import EventKind, JobCause, JobEvent, StartRequest, SyncMark
 from retraining.jobs.status import FINAL, RetrainingStatus
 from retraining.store.table import UtcDateTime
 
@@ -34,6 +34,22 @@ async def finished_among(session: AsyncSession, job_ids: Collection[UUID]) -> se
         col(RetrainingJob.id).in_(job_ids), col(RetrainingJob.status).in_(FINAL)
     )
     return set(await session.exec(finished))
+
+
+async def find_cause(session: AsyncSession, run_id: UUID) -> JobCause | None:
+    """With which job the run's cause is."""
+    return await session.get(JobCause, run_id)
+
+
+async def causes_among(session: AsyncSession, run_ids: Collection[UUID]) -> set[UUID]:
+    """Which of these runs brought a cause that is with a job."""
+    return set(await session.exec(select(JobCause.run_id).where(col(JobCause.run_id).in_(run_ids))))
+
+
+async def causes_with(session: AsyncSession, job_id: UUID) -> Sequence[JobCause]:
+    """The causes that other runs than its own brought to a job, or to a run that is to become one."""
+    query = select(JobCause).where(col(JobCause.job_id) == job_id, col(JobCause.run_id) != job_id)
+    return (await session.exec(query)).all()
 
 
 async def page_of_jobs(

@@ -8,6 +8,7 @@ from uuid import UUID, uuid4
 
 from retraining.errors import InvalidRequest, JobAlreadyFinished, JobNotFound, StoreUnavailable
 from retraining.jobs import repository
+from retraining.jobs.admission import undecided
 from retraining.jobs.cursor import Position
 from retraining.jobs.feed import JobFeed
 from retraining.jobs.following import follow, job_of
@@ -181,9 +182,9 @@ class JobService:
             return await repository.find_job(session, job_id)
 
     async def _run(self, job_id: UUID) -> JobRun:
-        """The job's run. Raises JobNotFound for one that is not due yet, too: it is no job so far."""
+        """The job's run. Raises JobNotFound for one that is no job so far, too, or joined another one."""
         run = await self._orchestrator.read_run(job_id)
-        if run is None or not run.due:
+        if run is None or not run.due or undecided(run) or run.joined is not None:
             raise JobNotFound(job_id)
         return run
 

@@ -12,7 +12,8 @@ from uuid import UUID
 from retraining.errors import JobAlreadyFinished, JobNotFound, Unavailable
 from retraining.jobs import repository
 from retraining.jobs.feed import JobFeed
-from retraining.jobs.ledger import JobLedger
+from retraining.jobs.ledger import JobLedger, LeftOver
+from retraining.jobs.waiting_room import WaitingRoom
 from retraining.orchestrator.values import JobRun, Orchestrator, RunEvent
 from retraining.settings import Settings
 from retraining.store.database import Database
@@ -35,9 +36,9 @@ READERS = 8
 class JobSync:
     """The background work of the facade. Several replicas may run it on one database.
 
-    Three things at once: following Prefect's events, comparing with Prefect at intervals and after every gap
-    in the events, and forcing cancels that take too long. Each goes on by itself when Prefect or the database
-    is back.
+    Four things at once: following Prefect's events, comparing with Prefect at intervals and after every gap
+    in the events, deciding which runs of triggers start a job, and forcing cancels that take too long. Each
+    goes on by itself when Prefect or the database is back.
     """
 
     def __init__(
@@ -47,6 +48,7 @@ class JobSync:
         self._orchestrator = orchestrator
         self._settings = settings
         self._ledger = JobLedger(database, feed or JobFeed(database))
+        self._waiting_room = WaitingRoom(orchestrator)
         self._inbox: list[RunEvent] = []
         self._arrived = asyncio.Event()
         self._gap = asyncio.Event()
@@ -59,7 +61,7 @@ class JobSync:
         self._gap.set()
         tasks = [
             asyncio.create_task(_forever(work), name=f"jobs: {work.__name__}")
-            for work in (self._listen, self._write, self._close_gaps, self._force_cancels)
+            for work in (self._listen, self._write, self._close_gaps, self._admit, self._force_cancels)
         ]
         try:
             yield
@@ -145,6 +147,14 @@ class JobSync:
             self._gap.set()
             raise
 
+    async def _admit(self) -> None:
+        """Decide about runs of triggers: which of them start a job, and which are not needed."""
+        decided = await self._waiting_room.decide()
+        admitted = {run.id for run in decided.admitted}
+        await self._record([*decided.admitted, *decided.over], admitted=admitted)
+        # The job is known before the runs that join it: their news finds it.
+        await self._waiting_room.dismiss(decided.dismissed)
+
     async def _force_cancels(self) -> None:
         """Stop the jobs that were asked to and did not within the grace."""
         await asyncio.sleep(CANCEL_CHECK_SECONDS)
@@ -200,6 +210,7 @@ class JobSync:
             return
         async with self._database.session() as session:
             done = await repository.finished_among(session, [run.id for run in runs])
+            done |= await repository.causes_among(session, [run.id for run in runs if run.joined])
         await self._record([run for run in runs if run.id not in done])
 
     async def _look_for(self, job_ids: Set[UUID]) -> None:
@@ -218,30 +229,47 @@ class JobSync:
             found += await asyncio.gather(*map(self._orchestrator.read_run, some))
         return [run for run in found if run is not None]
 
-    async def _record(self, runs: Sequence[JobRun], progress: Sequence[RunEvent] = ()) -> set[UUID]:
-        """Write news in one transaction; returns the runs whose progress belongs to no known job.
+    async def _record(
+        self, runs: Sequence[JobRun], progress: Sequence[RunEvent] = (), admitted: Set[UUID] = frozenset()
+    ) -> set[UUID]:
+        """Write news in one transaction; returns the runs whose progress belongs to no known job."""
+        left = await self._write_news(runs, progress, admitted)
+        if left.jobs:
+            # A run has joined them, so they are jobs. What joined one that is deleted since is nowhere.
+            missed = await self._read(left.jobs)
+            joined = [run for run in runs if run.joined in left.jobs]
+            await self._write_news([*missed, *joined], (), {run.id for run in missed})
+        self._waiting_room.hold(left.undecided)
+        self._waiting_room.release({run.id for run in runs} - {run.id for run in left.undecided})
+        return left.progress
 
-        News that cannot be written for a reason of their own must not keep the others from being written.
-        """
+    async def _write_news(
+        self, runs: Sequence[JobRun], progress: Sequence[RunEvent], admitted: Set[UUID]
+    ) -> LeftOver:
+        """News that cannot be written for a reason of their own must not keep others from being written."""
         try:
-            return await self._ledger.follow(runs, progress)
+            return await self._ledger.follow(runs, progress, admitted)
         except Unavailable:
             raise
         except Exception:
             logger.exception("news of jobs not written together, trying one by one")
+        left = LeftOver()
         for run in runs:
-            await self._record_one(run.id, [run], [])
+            left |= await self._record_one(run.id, [run], [], admitted)
         for step in progress:
-            await self._record_one(step.run_id, [], [step])
-        return set()
+            left |= await self._record_one(step.run_id, [], [step], admitted)
+        return left
 
-    async def _record_one(self, job_id: UUID, runs: Sequence[JobRun], progress: Sequence[RunEvent]) -> None:
+    async def _record_one(
+        self, job_id: UUID, runs: Sequence[JobRun], progress: Sequence[RunEvent], admitted: Set[UUID]
+    ) -> LeftOver:
         try:
-            await self._ledger.follow(runs, progress)
+            return await self._ledger.follow(runs, progress, admitted)
         except Unavailable:
             raise
         except Exception:
             logger.exception("news of a job cannot be written", extra={"job_id": str(job_id)})
+            return LeftOver()
 
 
 async def _forever(work: Callable[[], Awaitable[None]]) -> None:

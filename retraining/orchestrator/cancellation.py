@@ -2,10 +2,12 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 from uuid import UUID
 
 import httpx
 from prefect.client.orchestration import get_client
+from prefect.client.schemas.objects import State
 from prefect.exceptions import PrefectException, TerminationSignal
 from prefect.states import Cancelled
 
@@ -31,22 +33,30 @@ def prompt_cancellation(run_id: UUID) -> Iterator[None]:
         raise
 
 
-def cancelled_before_start(run_id: UUID) -> bool:
-    """Whether the run was cancelled while this process was starting; False if the server does not answer.
+def find_cancellation(run_id: UUID) -> State[Any] | None:
+    """The state in which a run is to end that was cancelled while this process was starting.
 
-    Prefect lets a cancelled run start all the same. Ask first of all, and end as cancelled.
+    None if it was not, or if the server does not answer. Prefect lets a cancelled run start all the same. Ask
+    first of all, and end as cancelled.
     """
     try:
         with get_client(sync_client=True) as client:
             states = client.read_flow_run_states(run_id)
     except (httpx.HTTPError, PrefectException):
-        return False
+        return None
     for state in sorted(states, key=lambda state: state.timestamp, reverse=True):
+        if state.is_cancelled() and state.name != "Cancelled":
+            return Cancelled(name=state.name, message=state.message)  # it joined a job, or was superseded
         if state.is_cancelled() or state.is_cancelling():
-            return True
+            return Cancelled(message="cancelled before it started")
         if state.is_scheduled():  # somebody let a cancelled run start again
-            return False
-    return False
+            return None
+    return None
+
+
+def cancelled_before_start(run_id: UUID) -> bool:
+    """Whether the run was cancelled while this process was starting, see `find_cancellation`."""
+    return find_cancellation(run_id) is not None
 
 
 def was_cancelled(run_id: UUID) -> bool:

@@ -16,6 +16,10 @@ from retraining.errors import OrchestratorRefused, OrchestratorUnavailable
 
 REQUEST_SECONDS = 5.0
 BUSY_POLL_SECONDS = 0.1
+WRITERS = 2
+"""Requests of `ask_in_turn` that are under way at the same time."""
+WAITS = 3
+"""How long a request waits for its turn, in times of the seconds that it may take itself."""
 BUSY = frozenset({408, 425, 429})
 CREDENTIALS = frozenset({401, 403})
 
@@ -36,6 +40,7 @@ class PrefectConnection:
         self.api_url = api_url.rstrip("/")
         self._request_seconds = request_seconds
         self._client: PrefectClient | None = None
+        self._turns = asyncio.Semaphore(WRITERS)
         current = get_settings_context()
         self._profile = current.profile
         configured = current.settings.api.auth_string
@@ -54,7 +59,10 @@ class PrefectConnection:
         client = PrefectClient(
             self.api_url,
             auth_string=self._auth_string,
-            httpx_settings={"timeout": httpx.Timeout(self._request_seconds)},
+            httpx_settings={
+                "timeout": httpx.Timeout(self._request_seconds),
+                "event_hooks": {"response": [_answer_at_once]},
+            },
         )
         self._client = await client.__aenter__()
         return self
@@ -99,11 +107,35 @@ class PrefectConnection:
                             # Prefect on SQLite answers so when two transactions meet, and has undone its own.
                             if exc.response.status_code != httpx.codes.SERVICE_UNAVAILABLE:
                                 raise
+                        except CUT:
+                            pass  # a connection kept open for long, closed by the server as the request came
                         await asyncio.sleep(BUSY_POLL_SECONDS)
         except (httpx.HTTPStatusError, *NO_ANSWER) as exc:
             raise translated(exc, doing) from exc
 
+    async def ask_in_turn(self, doing: str, request: Callable[[PrefectClient], Awaitable[T]]) -> T:
+        """Like `ask`, for requests that write and come in crowds: a few at a time, in their order.
 
+        Prefect on SQLite undoes transactions that meet: a crowd that asks at once keeps undoing each other's,
+        until most of them give up. The wait for one's turn has a bound of its own.
+        """
+        try:
+            async with asyncio.timeout(WAITS * self._request_seconds):
+                await self._turns.acquire()
+        except TimeoutError as exc:
+            raise translated(exc, doing) from exc
+        try:
+            return await self.ask(doing, request)
+        finally:
+            self._turns.release()
+
+
+async def _answer_at_once(response: httpx.Response) -> None:
+    # Without this header Prefect's client sleeps for two seconds after a 503, even if it will not ask again.
+    response.headers.setdefault("Retry-After", "0")
+
+
+CUT = (httpx.ReadError, httpx.RemoteProtocolError)
 NO_ANSWER = (TimeoutError, httpx.TransportError, json.JSONDecodeError)
 """A server that is away, too slow, or something else than a Prefect server at this address."""
 

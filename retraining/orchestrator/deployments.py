@@ -1,8 +1,9 @@
-"""The deployments `retrain/<model>`, the same that `prefect deploy --all` makes from prefect.yaml."""
+"""The deployments `retrain/<model>` and `monitor/<model>`, the same that `prefect deploy --all` makes."""
 
 import asyncio
 from collections.abc import Iterable
 from contextlib import suppress
+from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,8 @@ from prefect.flows import Flow, load_flow_from_entrypoint
 from prefect.utilities.callables import parameter_schema
 
 from retraining.orchestrator.connection import PrefectConnection
-from retraining.orchestrator.labels import FLOW_NAME
+from retraining.orchestrator.labels import MONITOR_FLOW_NAME
+from retraining.orchestrator.schedules import find_deployment, plan_runs
 from retraining.orchestrator.values import Deployed
 
 if TYPE_CHECKING:
@@ -22,14 +24,14 @@ if TYPE_CHECKING:
 
     from retraining.catalog.spec import ModelSpec
 
-ENTRYPOINT = "flows.retrain.retrain"
-"""The name of a module, not of a file: a worker imports it wherever the package is installed."""
+ENTRYPOINTS = ("flows.retrain.retrain", "flows.monitor.monitor")
+"""Names of modules, not of files: a worker imports them wherever the package is installed."""
 
 
 async def deploy(
     connection: PrefectConnection, specs: "Iterable[ModelSpec]", *, work_pool: str
 ) -> list[Deployed]:
-    """Make or renew the deployment of each model, and the work pool if it is missing.
+    """Make or renew the deployments of each model, and the work pool if it is missing.
 
     What people add in Prefect stays: schedules, job variables, a pause, changes of the pool. A deployment
     that is as it should be is not touched, so that its planned runs stay too. None is ever deleted.
@@ -38,12 +40,21 @@ async def deploy(
         OrchestratorUnavailable: the server does not answer; calling again goes on where this call stopped.
         OrchestratorRefused: the server does not accept a deployment, with its reason.
     """
-    # Importing the flow imports what training needs: seconds, which the event loop can use.
-    flow: Flow[..., Any] = await asyncio.to_thread(
-        load_flow_from_entrypoint, ENTRYPOINT, use_placeholder_flow=False
-    )
+    # Importing the flows imports what training needs: seconds, which the event loop can use.
+    flows = await asyncio.to_thread(_load_flows)
     await connection.ask(f"make work pool {work_pool}", lambda client: _ensure_work_pool(client, work_pool))
-    return [await _deploy_one(connection, flow, spec, work_pool) for spec in specs]
+    return [
+        await _deploy_one(connection, flow, entrypoint, spec, work_pool)
+        for spec in specs
+        for entrypoint, flow in flows.items()
+    ]
+
+
+def _load_flows() -> dict[str, Flow[..., Any]]:
+    return {
+        entrypoint: load_flow_from_entrypoint(entrypoint, use_placeholder_flow=False)
+        for entrypoint in ENTRYPOINTS
+    }
 
 
 async def _ensure_work_pool(client: "PrefectClient", name: str) -> None:
@@ -73,10 +84,15 @@ def _job_template(template: dict[str, Any]) -> dict[str, Any]:
 
 
 async def _deploy_one(
-    connection: PrefectConnection, flow: Flow[..., Any], spec: "ModelSpec", work_pool: str
+    connection: PrefectConnection,
+    flow: Flow[..., Any],
+    entrypoint: str,
+    spec: "ModelSpec",
+    work_pool: str,
 ) -> Deployed:
-    name = f"{FLOW_NAME}/{spec.name}"
-    wanted = _wanted(flow, spec, work_pool)
+    name = f"{flow.name}/{spec.name}"
+    wanted = _wanted(flow, entrypoint, spec, work_pool)
+    before = datetime.now(UTC)
 
     async def apply(client: "PrefectClient") -> Deployed:
         try:
@@ -93,25 +109,34 @@ async def _deploy_one(
         await client.update_deployment(found.id, DeploymentUpdate(**changed))
         return Deployed(name, "updated")
 
-    return await connection.ask(f"deploy {name}", apply)
+    deployed = await connection.ask(f"deploy {name}", apply)
+    if deployed.change == "updated" and (found := await find_deployment(connection, name)) is not None:
+        await plan_runs(connection, found, before)  # the change has deleted what was planned
+    return deployed
 
 
-def _wanted(flow: Flow[..., Any], spec: "ModelSpec", work_pool: str) -> dict[str, Any]:
+def _wanted(flow: Flow[..., Any], entrypoint: str, spec: "ModelSpec", work_pool: str) -> dict[str, Any]:
+    checks = flow.name == MONITOR_FLOW_NAME
     return {
-        "entrypoint": ENTRYPOINT,
+        "entrypoint": entrypoint,
         "path": None,
         "pull_steps": [],
         "parameters": {"model_name": spec.name},
         "parameter_openapi_schema": parameter_schema(flow).model_dump(exclude_unset=True),
         "enforce_parameter_schema": True,
-        "description": spec.description or flow.description,
+        "description": _checks(spec) if checks else spec.description or flow.description,
         "version": version("retraining"),
         "tags": ["retraining", f"model:{spec.name}"],
         "work_pool_name": work_pool,
-        # Two jobs of one model would compare with the same champion; the second waits for its turn.
+        # Two jobs of one model would compare with the same champion, and two checks of one trigger count the
+        # same breaches: the second waits for its turn.
         "concurrency_limit": 1,
         "concurrency_options": ConcurrencyOptions(collision_strategy=ConcurrencyLimitStrategy.ENQUEUE),
     }
+
+
+def _checks(spec: "ModelSpec") -> str:
+    return f"Checks whether the data of {spec.name} has drifted, or its performance has dropped."
 
 
 def _as_it_is(found: "DeploymentResponse") -> dict[str, Any]:

@@ -46,20 +46,25 @@ async def run_events(connection: PrefectConnection) -> AsyncIterator[AsyncIterat
     Raises:
         OrchestratorUnavailable: the stream cannot be opened; from the iterator, that it was cut.
     """
-    subscriber = await _subscribe(connection)
+    subscriber = await subscribe(connection, [STATE_EVENTS, PROGRESS_EVENT])
     try:
         stream = _run_events(connection, subscriber)
         async with aclosing(stream):
             yield stream
     finally:
-        await _close(subscriber)
+        await close(subscriber)
 
 
-async def _subscribe(connection: PrefectConnection) -> PrefectEventSubscriber:
+async def subscribe(connection: PrefectConnection, names: list[str]) -> PrefectEventSubscriber:
+    """A stream of the events whose names begin so; for `close` afterwards.
+
+    Raises:
+        OrchestratorUnavailable: it cannot be opened.
+    """
     with connection.settings():  # where the subscriber looks for credentials
         subscriber = PrefectEventSubscriber(
             api_url=connection.api_url,
-            filter=EventFilter(event=EventNameFilter(prefix=[STATE_EVENTS, PROGRESS_EVENT])),
+            filter=EventFilter(event=EventNameFilter(prefix=names)),
             # Whoever follows must hear of a cut, to look up what was missed meanwhile.
             reconnection_attempts=0,
         )
@@ -67,11 +72,12 @@ async def _subscribe(connection: PrefectConnection) -> PrefectEventSubscriber:
             async with asyncio.timeout(OPEN_SECONDS):
                 return await subscriber.__aenter__()
         except Exception as exc:  # it raises a bare Exception if its credentials are refused
-            await _close(subscriber)
+            await close(subscriber)
             raise OrchestratorUnavailable(f"subscribe to its events: {exc}") from exc
 
 
-async def _close(subscriber: PrefectEventSubscriber) -> None:
+async def close(subscriber: PrefectEventSubscriber) -> None:
+    """End a stream, whatever became of it."""
     with suppress(TimeoutError, OSError, WebSocketException), anyio.CancelScope(shield=True):
         async with asyncio.timeout(CLOSE_SECONDS):
             await subscriber.__aexit__(None, None, None)

@@ -1,7 +1,7 @@
 """The door to Prefect: jobs as flow runs of `retrain/<model>`."""
 
 import logging
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime
 from functools import partial
@@ -30,12 +30,15 @@ from prefect.states import Cancelled, Cancelling
 
 from retraining.errors import JobAlreadyFinished, JobNotFound, NotDeployed
 from retraining.jobs.status import RetrainingStatus
+from retraining.orchestrator.admission import ended_as, of_models, runs_query
 from retraining.orchestrator.connection import REQUEST_SECONDS, PrefectConnection
 from retraining.orchestrator.events import run_events
+from retraining.orchestrator.inspection import inspect
 from retraining.orchestrator.labels import FLOW_NAME, LABEL_PREFIX
 from retraining.orchestrator.promotion_lock import promotion_lock
 from retraining.orchestrator.states import job_run
-from retraining.orchestrator.values import Deployed, JobRun, LogLine, RunEvent, RunRequest
+from retraining.orchestrator.triggers import PrefectTriggers
+from retraining.orchestrator.values import Deployed, Inspection, JobRun, LogLine, RunEvent, RunRequest
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import PrefectClient
@@ -85,7 +88,7 @@ class PrefectOrchestrator:
     async def create_run(self, request: RunRequest) -> JobRun:
         """See `Orchestrator.create_run`. One request to the server, after the first for a model."""
         name = f"{FLOW_NAME}/{request.model_name}"
-        flow_run = await self._connection.ask(
+        flow_run = await self._connection.ask_in_turn(
             f"create a run of {name}", lambda client: self._create(client, name, request)
         )
         run = job_run(flow_run, datetime.now(UTC))
@@ -122,6 +125,35 @@ class PrefectOrchestrator:
         async for run in self._runs(ended):
             yield run
 
+    async def runs_of(self, model_names: Collection[str], since: datetime) -> list[JobRun]:
+        """See `Orchestrator.runs_of`. In the order in which they came."""
+        found: dict[UUID, FlowRun] = {}
+        query, offset, full = runs_query(model_names, since), 0, True
+        while full:
+            ask_for_page = partial(_any_page, query=query, limit=self._page_size, offset=offset)
+            page = await self._connection.ask("list the runs of models", ask_for_page)
+            found |= {flow_run.id: flow_run for flow_run in page}
+            offset += len(page)
+            full = len(page) == self._page_size
+        return of_models(model_names, found.values())
+
+    async def end_waiting(self, run_id: UUID, name: str, message: str) -> bool:
+        """See `Orchestrator.end_waiting`."""
+
+        async def end(client: "PrefectClient") -> bool:
+            # Prefect knows no condition for it. If a worker takes the run between the two, its process finds
+            # out, see `retraining.orchestrator.cancellation.find_cancellation`.
+            state = (await client.read_flow_run(run_id)).state
+            if state is None or not state.is_scheduled():
+                return state is not None and state.is_cancelled()
+            answer = await client.set_flow_run_state(run_id, ended_as(name, message))
+            return answer.state is not None and answer.state.is_cancelled()
+
+        try:
+            return await self._connection.ask(f"end flow run {run_id}", end)
+        except ObjectNotFound:
+            return False
+
     async def cancel_run(self, run_id: UUID) -> JobRun:
         """See `Orchestrator.cancel_run`. A run that is cancelled, or being cancelled, stays as it is."""
         run = await self._existing(run_id)
@@ -137,7 +169,7 @@ class PrefectOrchestrator:
         if run.cancelling and run.started_at is None:
             # A worker has taken it, its process is starting: it would find the run cancelling, end, and leave
             # it like that for minutes. A process that starts after this finds out by itself, see
-            # `retraining.orchestrator.cancellation.cancelled_before_start`.
+            # `retraining.orchestrator.cancellation.find_cancellation`.
             await self._set_state(doing, run_id, Cancelled(message="cancelled before it started"))
             run = await self._existing(run_id)
         if run.status.final and run.status is not RetrainingStatus.CANCELLED:
@@ -180,9 +212,18 @@ class PrefectOrchestrator:
 
         return await deploy(self._connection, specs, work_pool=work_pool)
 
+    @property
+    def triggers(self) -> PrefectTriggers:
+        """The door for triggers, on the same connection."""
+        return PrefectTriggers(self._connection, page_size=self._page_size)
+
     def run_url(self, run_id: UUID) -> str:
         """See `Orchestrator.run_url`."""
         return f"{self._ui_url}/runs/flow-run/{run_id}"
+
+    async def inspect(self, model_names: Sequence[str], work_pool: str) -> Inspection:
+        """See `Orchestrator.inspect`."""
+        return await inspect(self._connection, model_names, work_pool, self._page_size)
 
     async def ping(self) -> None:
         """See `Orchestrator.ping`. Prefect's own database must answer as well."""
@@ -281,6 +322,12 @@ async def _page(client: "PrefectClient", fitting: FlowRunFilter, limit: int) -> 
         sort=FlowRunSort.EXPECTED_START_TIME_ASC,
         limit=limit,
     )
+
+
+async def _any_page(
+    client: "PrefectClient", query: Mapping[str, Any], limit: int, offset: int
+) -> "list[FlowRun]":
+    return await client.read_flow_runs(**query, limit=limit, offset=offset)
 
 
 async def _create_run(client: "PrefectClient", deployment_id: UUID, request: RunRequest) -> "FlowRun | None":

@@ -1,6 +1,6 @@
 """What the orchestrator tells: runs, their states and events. No Prefect in here."""
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -40,6 +40,8 @@ class JobRun:
     """What a schedule or an automation started it for; None for a person's run."""
     joined: UUID | None = None
     """The job that this run joined instead of starting one: it is cancelled, and is no job itself."""
+    superseded_by: UUID | None = None
+    """The later run of the same schedule that took its place: it is cancelled, and a job all the same."""
 
 
 @dataclass(frozen=True)
@@ -87,6 +89,21 @@ class RunRequest:
     labels: Mapping[str, str] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class Inspection:
+    """What is there for jobs to run."""
+
+    server_version: str
+    missing: tuple[str, ...]
+    """Deployments that models of the catalog should have and do not."""
+    paused: tuple[str, ...]
+    """Deployments whose schedules make no runs."""
+    pool_paused: bool | None
+    """None if there is no work pool."""
+    workers: tuple[str, ...]
+    """Workers of the pool that are alive."""
+
+
 class Orchestrator(Protocol):
     """The door to Prefect. Every method raises OrchestratorUnavailable if the server does not answer."""
 
@@ -108,6 +125,17 @@ class Orchestrator(Protocol):
 
     def finished_runs(self, since: datetime | None) -> AsyncIterator[JobRun]:
         """Runs that ended at or after `since` (all if None), in the order in which they were due."""
+        ...
+
+    async def runs_of(self, model_names: Collection[str], since: datetime) -> list[JobRun]:
+        """Runs of these models that are due and not final, or ended at or after `since`."""
+        ...
+
+    async def end_waiting(self, run_id: UUID, name: str, message: str) -> bool:
+        """Cancel a run under a name of its own, but only while no worker has taken it.
+
+        Returns whether it is cancelled now. One that is gone is none that waits.
+        """
         ...
 
     async def cancel_run(self, run_id: UUID) -> JobRun:
@@ -146,6 +174,10 @@ class Orchestrator(Protocol):
         """Where a person looks at the run: the Prefect UI."""
         ...
 
+    async def inspect(self, model_names: Sequence[str], work_pool: str) -> Inspection:
+        """What is there for jobs of these models to run: their deployments, the pool and its workers."""
+        ...
+
     async def ping(self) -> None:
         """Raise OrchestratorUnavailable unless the server answers."""
         ...
@@ -159,6 +191,8 @@ class TriggerOrder:
     model_name: str
     condition: ScheduledCondition | DriftCondition | PerformanceCondition
     enabled: bool
+    created_at: datetime
+    """The trigger's: what `every` and `check_every` count from, also when it is changed or put back."""
 
 
 @dataclass(frozen=True)
@@ -170,7 +204,8 @@ class ScheduleSeen:
     trigger_id: UUID | None
     """The trigger that it belongs to; None for one that people made in Prefect on `retrain/<model>`."""
     condition: Mapping[str, Any]
-    """`cron` and `timezone`, `every`, or `rrule`, for one that people made."""
+    """As `retraining.triggers.calendar` reads it: `cron` and `timezone`, `every` and `anchor`, or `rrule` and
+    `timezone`. Of a monitor, how often it is checked."""
     active: bool
     """Not paused, neither itself nor its deployment."""
     created_at: datetime
@@ -213,7 +248,13 @@ class TriggerOrchestrator(Protocol):
         ...
 
     async def start_check(
-        self, order: TriggerOrder, *, as_of: datetime | None, report: bool, by: str, correlation_id: str | None
+        self,
+        order: TriggerOrder,
+        *,
+        as_of: datetime | None,
+        report: bool,
+        by: str,
+        correlation_id: str | None,
     ) -> UUID:
         """Start a run of `monitor/<model>` that checks the trigger now; returns the run's id, which is the
         evaluation's.

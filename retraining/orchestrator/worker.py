@@ -2,12 +2,19 @@
 
 import sys
 
+JOBS_AT_A_TIME = 8
+"""Runs that a worker has in hand, starting or running.
+
+Without a bound it hands every waiting run to Prefect at the same moment. On SQLite some twenty such requests
+take all connections of the server and wait for each other: nobody gets an answer for a minute.
+"""
+
 
 def worker_command(work_pool: str, name: str) -> list[str]:
     """The command line of a worker; it runs until it gets SIGTERM, and its jobs get SIGTERM with it."""
     return [
         *(sys.executable, "-m", "prefect", "worker", "start"),
-        *("--pool", work_pool, "--type", "process", "--name", name),
+        *("--pool", work_pool, "--type", "process", "--name", name, "--limit", str(JOBS_AT_A_TIME)),
     ]
 
 

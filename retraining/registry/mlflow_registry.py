@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 
 from retraining.errors import UnloadableVersion
 from retraining.registry import connection, flavours
-from retraining.registry.connection import asking
+from retraining.registry.connection import ABSENT, asking
 from retraining.registry.history import CHAMPION, PREVIOUS, shortened
 from retraining.registry.promotions import Promotions
 from retraining.registry.registration import Registration
@@ -83,6 +83,32 @@ class MlflowRegistry:
     def find_previous(self, model_name: str) -> ModelVersion | None:
         """The roll-back target, or None."""
         return self._versions.find_by_alias(model_name, PREVIOUS)
+
+    def read_file(self, version: ModelVersion, path: str) -> bytes | None:
+        """A file that was logged with the version; None if it, its run or its files are gone."""
+        import mlflow.artifacts
+        from mlflow.exceptions import MlflowException
+
+        if version.run_id is None:
+            return None
+        folder = path.rpartition("/")[0]
+        with (
+            asking(f"read {path} of version {version.version} of {version.model_name!r}"),
+            TemporaryDirectory() as scratch,
+        ):
+            try:
+                # MLflow reports a file that is not there as it reports a download that broke off.
+                listed = self._get_client().list_artifacts(version.run_id, folder or None)
+            except MlflowException as exc:
+                if exc.error_code == ABSENT:
+                    return None
+                raise
+            if path not in {file.path for file in listed if not file.is_dir}:
+                return None
+            address = mlflow.artifacts.download_artifacts(
+                run_id=version.run_id, artifact_path=path, dst_path=scratch, tracking_uri=self.tracking_uri
+            )
+            return Path(address).read_bytes()
 
     def record_decision(self, version: ModelVersion, decision: str) -> None:
         """Keep the decision as the version's tag, and as its description, which MLflow's UI shows."""

@@ -3,11 +3,13 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,7 @@ class Challenger:
     """A trained model on its way into the registry, with all that is logged with it."""
 
     model: Any
-    input_example: pd.DataFrame
+    input_example: "pd.DataFrame"
     """A few rows x features."""
     output_example: npt.NDArray[np.float64]
     metrics: Mapping[str, float]
@@ -83,7 +85,7 @@ class Challenger:
 class ScoringModel(Protocol):
     """A model loaded from the registry, or just trained, ready to score."""
 
-    def score(self, features: pd.DataFrame) -> npt.NDArray[np.float64]:
+    def score(self, features: "pd.DataFrame") -> npt.NDArray[np.float64]:
         """Scores as `retraining.training.metrics.Scores` describes them."""
         ...
 

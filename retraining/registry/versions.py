@@ -10,10 +10,10 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote, urlsplit
 
 from retraining.errors import VersionNotFound
 from retraining.registry.connection import ABSENT, asking
+from retraining.registry.pages import run_page
 from retraining.registry.values import Challenger, DataFingerprint, ModelVersion
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ class Versions:
 
     def __init__(self, client: Callable[[], "MlflowClient"], tracking_uri: str) -> None:
         self._client = client
-        self._ui = _without_credentials(tracking_uri)
+        self._mlflow = tracking_uri
 
     def get(self, model_name: str, version: str) -> ModelVersion:
         """One version. Raises VersionNotFound."""
@@ -182,7 +182,9 @@ class Versions:
             job_id=tags.get(JOB_ID),
             correlation_id=tags.get(CORRELATION_ID),
             run_id=stored.run_id or None,
-            run_url=self._run_url(experiment_id, stored.run_id),
+            run_url=run_page(self._mlflow, experiment_id, stored.run_id)
+            if experiment_id and stored.run_id
+            else None,
             metrics=dict(run.data.metrics) if run else _json(tags.get(METRICS)),
             parameters=dict(run.data.params) if run else _json(tags.get(PARAMETERS)),
             fingerprint=_fingerprint(tags.get(DATA)),
@@ -190,11 +192,6 @@ class Versions:
             decision=tags.get(DECISION),
             aliases=tuple(sorted(aliases)),
         )
-
-    def _run_url(self, experiment_id: str | None, run_id: str | None) -> str | None:
-        if not experiment_id or not run_id:
-            return None
-        return f"{self._ui}/#/experiments/{quote(experiment_id)}/runs/{quote(run_id)}"
 
 
 def _json(value: str | None) -> dict[str, Any]:
@@ -216,8 +213,3 @@ def _fingerprint(value: str | None) -> DataFingerprint | None:
         )
     except (KeyError, TypeError, ValueError):
         return None
-
-
-def _without_credentials(address: str) -> str:
-    parts = urlsplit(address)
-    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl().rstrip("/")

@@ -9,6 +9,7 @@ from typing import Any
 import polars as pl
 
 from retraining.sources import files
+from retraining.sources.lazy import LazyRows
 from retraining.sources.masking import mask_credentials
 from retraining.sources.order import in_canonical_order
 from retraining.sources.time_column import in_utc, inside, require_columns, require_time
@@ -51,6 +52,23 @@ class ParquetSource:
         frame = read(window, time_column, wanted)
         return in_canonical_order(in_utc(frame, time_column), time_column, columns)
 
+    def scan(self, window: Window, *, time_column: str) -> LazyRows | None:
+        """See `Scannable.scan`. For files on this machine; an address elsewhere is read, not scanned."""
+        path, source = os.fspath(self.path), self.describe()
+        here = files.local_path(path)
+        if here is None:
+            return None
+        from retraining.sources.parquet_scan import scan_files
+
+        with files.reading(source):
+            local_files = files.list_local(here, SUFFIXES)
+        with files.reading(source, files_to_blame=local_files):
+            schema = self._scan(path, local_files).collect_schema()
+            require_columns(source, schema, [time_column])
+            require_time(source, time_column, schema[time_column])
+            partitioned = self._is_partitioned(path, local_files)
+            return scan_files(local_files, schema, window, time_column, partitioned=partitioned)
+
     def _read_with_polars(self, window: Window, time_column: str, wanted: list[str]) -> pl.DataFrame:
         source, path = self.describe(), os.fspath(self.path)
         here = files.local_path(path)
@@ -65,9 +83,7 @@ class ParquetSource:
 
     def _scan(self, path: str, local_files: list[Path]) -> pl.LazyFrame:
         if local_files:
-            here = Path(files.fixed_part(str(files.local_path(path))))
-            below = [file.relative_to(here) for file in local_files] if here.is_dir() else []
-            partitioned = any("=" in folder for file in below for folder in file.parts[:-1])
+            partitioned = self._is_partitioned(path, local_files)
             return pl.scan_parquet(
                 local_files, glob=False, hive_partitioning=partitioned, extra_columns="ignore"
             )
@@ -79,6 +95,11 @@ class ParquetSource:
             extra_columns="ignore",
             storage_options=dict(self.storage_options) if self.storage_options else None,
         )
+
+    def _is_partitioned(self, path: str, local_files: list[Path]) -> bool:
+        here = Path(files.fixed_part(str(files.local_path(path))))
+        below = [file.relative_to(here) for file in local_files] if here.is_dir() else []
+        return any("=" in folder for file in below for folder in file.parts[:-1])
 
     def _read_with_arrow(self, window: Window, time_column: str, wanted: list[str]) -> pl.DataFrame:
         # Only addresses that polars cannot open need pyarrow and fsspec.

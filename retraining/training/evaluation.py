@@ -16,7 +16,7 @@ def evaluate(spec: ModelSpec, labels: Labels, scores: Scores) -> dict[str, float
         TrainingFailed: the scores do not have the shape or range of the task, or a metric of the team's own
             fails.
     """
-    _check_scores(spec, labels, scores)
+    check_scores(spec, labels, scores)
     if not np.isfinite(scores).all():
         return {metric.name: float("nan") for metric in spec.metrics}
     values = {}
@@ -28,7 +28,8 @@ def evaluate(spec: ModelSpec, labels: Labels, scores: Scores) -> dict[str, float
     return values
 
 
-def _check_scores(spec: ModelSpec, labels: Labels, scores: Scores) -> None:
+def check_scores(spec: ModelSpec, labels: Labels, scores: Scores) -> None:
+    """Refuse scores that do not have the shape or range of the task. Raises TrainingFailed."""
     rows = len(labels)
     match spec.task:
         case "multiclass":

@@ -10,7 +10,7 @@ import hashlib
 import json
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, assert_never
+from typing import Any, assert_never, cast
 
 import polars as pl
 from pydantic import TypeAdapter, ValidationError
@@ -84,6 +84,32 @@ def holdout_record(spec: ModelSpec, classes: Classes) -> str:
     return json.dumps(record, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
+def recorded_classes(record: str | None) -> Classes:
+    """The classes that a `holdout_record` keeps; none of a regression, or if it cannot be read."""
+    try:
+        classes = () if record is None else _parse_record(record)[1]
+    except ValueError:
+        return ()
+    return cast("Classes", classes or ())
+
+
+def recorded_rule(record: str | None) -> EntityHoldout | TimeHoldout | None:
+    """The rule that a `holdout_record` keeps; None if it cannot be read."""
+    try:
+        return None if record is None else _parse_record(record)[0]
+    except ValueError:
+        return None
+
+
+def held_out(frame: pl.DataFrame, rule: EntityHoldout, spec: ModelSpec) -> pl.DataFrame:
+    """The rows of entities that the rule holds out: no version under this rule ever trained on them.
+
+    Raises:
+        DataProblem: a row has no entity.
+    """
+    return frame.filter(_judges(_entity_texts(frame, spec, rule), rule))
+
+
 def leak_reason(
     champion: ModelVersion, fingerprint: DataFingerprint, parts: Split, spec: ModelSpec
 ) -> str | None:
@@ -144,15 +170,19 @@ def _by_entity(
     frame: pl.DataFrame, spec: ModelSpec, rule: EntityHoldout
 ) -> tuple[pl.DataFrame, pl.DataFrame, str]:
     entities = _entity_texts(frame, spec, rule)
-    distinct = entities.unique()
-    held = distinct.filter(pl.Series([entity_side(entity, rule) for entity in distinct], dtype=pl.Boolean))
-    judges = entities.is_in(held.implode())
+    judges = _judges(entities, rule)
     train, holdout = frame.filter(~judges), frame.filter(judges)
     description = (
-        f"{len(held):,} of {len(distinct):,} {rule.column} held out by hash: "
+        f"{entities.filter(judges).n_unique():,} of {entities.n_unique():,} {rule.column} held out by hash: "
         f"{holdout.height:,} rows judge, {train.height:,} train"
     )
     return train, holdout, description
+
+
+def _judges(entities: pl.Series, rule: EntityHoldout) -> pl.Series:
+    distinct = entities.unique()
+    held = distinct.filter(pl.Series([entity_side(entity, rule) for entity in distinct], dtype=pl.Boolean))
+    return entities.is_in(held.implode())
 
 
 def _entity_texts(frame: pl.DataFrame, spec: ModelSpec, rule: EntityHoldout) -> pl.Series:

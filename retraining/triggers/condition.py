@@ -1,16 +1,27 @@
 """When a trigger fires: one class of conditions for each type of trigger. No vendor in here."""
 
+import re
 from datetime import timedelta
+from functools import cache
 from typing import Annotated, Any, Literal, Self
 from zoneinfo import available_timezones
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import ErrorDetails
 
 from retraining.drift.methods import Method
 from retraining.errors import InvalidCondition
 from retraining.jobs.job import TriggerType
 from retraining.triggers.cron import check_cron
-from retraining.triggers.duration import Duration
+from retraining.triggers.duration import Duration, duration_text
 
 LONGEST = timedelta(days=3650)
 SHORTEST_CHECK = timedelta(seconds=10)
@@ -20,6 +31,12 @@ Window = Annotated[Duration, Field(gt=timedelta(0), le=LONGEST)]
 Every = Annotated[Duration, Field(ge=SHORTEST_CHECK, le=LONGEST)]
 Cooldown = Annotated[Duration, Field(ge=timedelta(0), le=LONGEST)]
 MissedRuns = Literal["latest", "skip", "all"]
+
+
+@cache
+def _timezones() -> frozenset[str]:
+    """The names of all time zones; finding them reads folders."""
+    return frozenset(available_timezones())
 
 
 class _Condition(BaseModel):
@@ -35,7 +52,8 @@ class ScheduledCondition(_Condition):
     every: Every | None = Field(None, description="A duration between runs, at least 10s.")
     missed_runs: MissedRuns = Field(
         "latest",
-        description="What becomes of runs that an outage held up: only the `latest` runs, `skip` them, or `all`.",
+        description="What becomes of runs that an outage held up: only the `latest` runs, `skip` them, "
+        "or `all`.",
     )
 
     @field_validator("cron")
@@ -48,7 +66,7 @@ class ScheduledCondition(_Condition):
     @field_validator("timezone")
     @classmethod
     def _timezone_exists(cls, timezone: str) -> str:
-        if timezone not in available_timezones():
+        if timezone not in _timezones():
             raise ValueError(f"unknown time zone {timezone!r}; write one like UTC or Europe/Berlin")
         return timezone
 
@@ -66,7 +84,7 @@ class _MonitorCondition(_Condition):
         None, description="How far back a check looks; everything since the champion's training data if null."
     )
     check_every: Every = Field(timedelta(days=1), description="How often it is checked, at least every 10s.")
-    patience: int = Field(1, ge=1, le=1000, description="So many checks in a row must breach.")
+    patience: int = Field(1, strict=True, ge=1, le=1000, description="So many checks in a row must breach.")
     cooldown: Cooldown = Field(timedelta(0), description="For so long after firing it does not fire again.")
 
 
@@ -75,22 +93,28 @@ class DriftCondition(_MonitorCondition):
 
     trigger_type: Literal[TriggerType.DRIFT] = Field(TriggerType.DRIFT, exclude=True)
     method: Method | Literal["auto"] = Field("auto", description="The statistic; `auto` by column type.")
-    threshold: Annotated[float, Field(gt=0, le=1_000)] | Literal["auto"] = Field(
+    threshold: Annotated[float, Field(strict=True, gt=0, le=1_000)] | Literal["auto"] = Field(
         "auto", description="A score that counts as drift, or `auto`: calibrated on the reference itself."
     )
     false_alarm_rate: float = Field(
-        0.01, gt=0, lt=0.5, description="The chance of a false alarm per check, over all columns, if `auto`."
+        0.01,
+        strict=True,
+        gt=0,
+        lt=0.5,
+        description="The chance of a false alarm per check, over all columns, if `auto`.",
     )
     columns: tuple[str, ...] | None = Field(
         None, min_length=1, max_length=10_000, description="The columns that decide; all features if null."
     )
     drift_share: float | None = Field(
         None,
+        strict=True,
         gt=0,
         le=1,
-        description="The share of columns that must drift; half of all if null, or any of the chosen `columns`.",
+        description="The share of columns that must drift; half of all if null, or any of the chosen "
+        "`columns`.",
     )
-    min_rows: int = Field(100, ge=2, description="Windows with fewer rows are not judged.")
+    min_rows: int = Field(100, strict=True, ge=2, description="Windows with fewer rows are not judged.")
 
     @field_validator("columns")
     @classmethod
@@ -105,9 +129,12 @@ class PerformanceCondition(_MonitorCondition):
 
     trigger_type: Literal[TriggerType.PERFORMANCE] = Field(TriggerType.PERFORMANCE, exclude=True)
     metric: str | None = Field(None, max_length=100, description="The model's primary metric if null.")
-    threshold: float | None = Field(None, description="A score that is bad enough, in the metric's unit.")
+    threshold: float | None = Field(
+        None, strict=True, description="A score that is bad enough, in the metric's unit."
+    )
     max_drop: float | None = Field(
         None,
+        strict=True,
         gt=0,
         le=1_000,
         description="How much worse than the champion's holdout score, as a share of it; 0.05 if neither is "
@@ -116,9 +143,13 @@ class PerformanceCondition(_MonitorCondition):
     label_delay: Annotated[Duration, Field(ge=timedelta(0), le=LONGEST)] | None = Field(
         None, description="How long after a row's time its label is complete; the model's own if null."
     )
-    min_labels: int = Field(100, ge=2, description="Windows with fewer labelled rows are not judged.")
+    min_labels: int = Field(
+        100, strict=True, ge=2, description="Windows with fewer labelled rows are not judged."
+    )
     estimate: bool = Field(
-        False, description="Judge by performance estimated from the scores alone, without waiting for labels."
+        False,
+        strict=True,
+        description="Judge by performance estimated from the scores alone, without waiting for labels.",
     )
 
     @model_validator(mode="after")
@@ -153,13 +184,27 @@ def parse_condition(
     if trigger_type is TriggerType.MANUAL:
         raise InvalidCondition([("trigger_type", "manual is no trigger: start a job instead")])
     if "trigger_type" in condition:
-        raise InvalidCondition([("trigger_condition.trigger_type", "belongs beside the condition, not inside")])
+        raise InvalidCondition(
+            [("trigger_condition.trigger_type", "belongs beside the condition, not inside")]
+        )
     try:
         return _ANY.validate_python({**condition, "trigger_type": trigger_type})
     except ValidationError as exc:
-        problems = []
-        for error in exc.errors(include_url=False):
-            path = ".".join(str(part) for part in error["loc"][1:] if not str(part).startswith("function-"))
-            name = f"trigger_condition.{path}" if path else "trigger_condition"
-            problems.append((name, error["msg"].removeprefix("Value error, ")))
-        raise InvalidCondition(problems) from exc
+        raise InvalidCondition([_problem(error) for error in exc.errors(include_url=False)]) from exc
+
+
+_WRITTEN_FOR_PYTHON = re.compile(r"datetime\.timedelta\(([^)]*)\)")
+
+
+def _problem(error: ErrorDetails) -> tuple[str, str]:
+    """The field, and what is wrong with it, in a person's words."""
+    # The type of the condition comes first, and which of several forms was tried comes after the field.
+    path = [str(part) for number, part in enumerate(error["loc"][1:]) if number == 0 or isinstance(part, int)]
+    problem = _WRITTEN_FOR_PYTHON.sub(_duration, error["msg"].removeprefix("Value error, "))
+    return ".".join(["trigger_condition", *path]), problem
+
+
+def _duration(written: re.Match[str]) -> str:
+    return duration_text(
+        timedelta(**{unit: int(count) for unit, count in re.findall(r"(\w+)=(\d+)", written[1])})
+    )

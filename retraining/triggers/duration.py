@@ -27,7 +27,7 @@ def duration_text(duration: timedelta) -> str:
     """The duration in its largest whole units: `30d`, `1d12h`, `90s` as `1m30s`."""
     seconds = duration.total_seconds()
     if seconds != int(seconds):
-        return f"{seconds:g}s"
+        return f"{seconds:.6f}".rstrip("0") + "s"
     rest, parts = int(seconds), []
     for unit in ("d", "h", "m", "s"):
         count, rest = divmod(rest, _UNITS[unit])

@@ -48,15 +48,18 @@ def decide_firing(
     if cooling:
         assert until is not None
         left = duration_text(timedelta(seconds=round((until - at).total_seconds())))
-        return firing(Action.HELD_BY_COOLDOWN, f"{finding.reason}; fired before, cools down for another {left}")
+        return firing(
+            Action.HELD_BY_COOLDOWN, f"{finding.reason}; fired before, cools down for another {left}"
+        )
     return firing(Action.FIRED, finding.reason, fired=at)
 
 
 def _count(finding: Finding, latest: Evaluation | None) -> int:
     before = 0
     if latest is not None and latest.action is not Action.FIRED:
-        same_champion = finding.champion_version in {None, latest.champion_version}
-        before = latest.patience_count if same_champion else 0
+        # A check that failed, or somebody else's monitor, may not know the champion.
+        champions = {finding.champion_version, latest.champion_version} - {None}
+        before = latest.patience_count if len(champions) < 2 else 0
     match finding.outcome:
         case Outcome.BREACHED:
             return before + 1

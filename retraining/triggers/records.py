@@ -15,7 +15,7 @@ class TriggerEvaluation(Table, table=True):
     """One evaluation, as `retraining.triggers.evaluation.Evaluation` describes it."""
 
     __tablename__ = "retraining_evaluations"
-    __table_args__ = (Index(None, "trigger_id", "at", "id"), Index(None, "at"))
+    __table_args__ = (Index(None, "trigger_id", "at", "id"), Index(None, "told", "at"))
 
     id: UUID = Field(primary_key=True)
     trigger_id: UUID
@@ -24,3 +24,7 @@ class TriggerEvaluation(Table, table=True):
     at: datetime = Field(sa_type=UtcDateTime)
     evaluation: dict[str, Any] = Field(sa_type=JsonObject)
     """The whole of it, but the job: `JobCause` knows which one it started or joined."""
+    told: bool = True
+    """Whether Prefect knows of it. One that the facade made counts for the next decision before that."""
+    digest: str | None = None
+    """SHA-256 of the signal that it was made of, to know a repetition by."""

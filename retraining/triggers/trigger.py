@@ -1,11 +1,13 @@
 """The trigger: its table, and what a caller sends and gets."""
 
-from datetime import datetime
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Any
+from typing import Any, Literal, Self
 from uuid import UUID, uuid4
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, StrictBool
 from pydantic import Field as Described
 from sqlalchemy import Index
 from sqlmodel import Field
@@ -15,12 +17,23 @@ from retraining.store.table import JsonObject, Table, UtcDateTime, Word
 
 
 class TriggerPhase(StrEnum):
-    """Where a trigger is between this table and Prefect; only `live` ones are shown."""
+    """Where a trigger is between this table and Prefect.
+
+    Whoever orders something of Prefect says so here first; what a crash left half done is ended by the sync.
+    """
 
     CREATING = "creating"
+    ABANDONED = "abandoned"  # its creation failed: no trace of it is to stay
     LIVE = "live"
+    CHANGING = "changing"  # Prefect is to be told what the row says
     REMOVING = "removing"
-    DELETED = "deleted"
+    DELETED = "deleted"  # kept for its history
+
+
+SHOWN = (TriggerPhase.LIVE, TriggerPhase.CHANGING)
+"""The phases of triggers that exist for who asks."""
+STALE = timedelta(minutes=1)
+"""A step under way for longer was left by a process that died."""
 
 
 class PhaseWord(Word):
@@ -31,13 +44,14 @@ class PhaseWord(Word):
 
 
 class RetrainingTrigger(Table, table=True):
-    """One trigger of one model: a Prefect schedule, or a monitor's schedule and its automation. Times are UTC."""
+    """One trigger of one model: a Prefect schedule, or a monitor's and its automation. Times are UTC."""
 
     __tablename__ = "retraining_triggers"
     __table_args__ = (
         Index(None, "created_at", "id"),
         Index(None, "model_name", "created_at", "id"),
         Index(None, "trigger_type", "created_at", "id"),
+        Index(None, "phase"),
     )
 
     id: UUID = Field(default_factory=uuid4, primary_key=True)
@@ -53,7 +67,76 @@ class RetrainingTrigger(Table, table=True):
     phase: TriggerPhase = Field(default=TriggerPhase.LIVE, sa_type=PhaseWord, exclude=True)
     phase_since: datetime | None = Field(default=None, sa_type=UtcDateTime, exclude=True)
     origin: str = "api"
-    """`api`: made through the facade, which puts it back if it gets lost in Prefect. `prefect`: made there."""
+    """`api`: made through the facade, which puts back what gets lost in Prefect. `prefect`: made there."""
+
+    def age(self, now: datetime) -> timedelta:
+        """How long it has been in its phase."""
+        return timedelta.max if self.phase_since is None else now - self.phase_since
+
+
+class TriggerPublic(BaseModel):
+    """One trigger of one model, as callers see it. Times are UTC."""
+
+    model_config = ConfigDict(
+        frozen=True,
+        protected_namespaces=(),
+        json_schema_extra={
+            "examples": [
+                {
+                    "id": "5f0f1f0e-27d5-4a0b-9d6a-0f8f3f6a7c11",
+                    "model_name": "churn",
+                    "trigger_type": "scheduled",
+                    "trigger_condition": {
+                        "cron": "30 2 * * *",
+                        "timezone": "Europe/Berlin",
+                        "every": None,
+                        "missed_runs": "latest",
+                    },
+                    "enabled": True,
+                    "created_by": "ada",
+                    "created_at": "2026-10-23T08:00:00.120000Z",
+                    "updated_at": "2026-10-23T08:00:00.120000Z",
+                    "origin": "api",
+                    "next_runs": [
+                        "2026-10-24T00:30:00Z",
+                        "2026-10-25T00:30:00Z",
+                        "2026-10-26T01:30:00Z",
+                        "2026-10-27T01:30:00Z",
+                        "2026-10-28T01:30:00Z",
+                    ],
+                }
+            ]
+        },
+    )
+
+    id: UUID
+    model_name: str
+    trigger_type: TriggerType = Described(description="scheduled, drift or performance.")
+    trigger_condition: dict[str, Any] = Described(
+        description="When it fires, defaults included; of a schedule made in Prefect, what Prefect holds."
+    )
+    enabled: bool
+    created_by: str = Described(description="The caller, or `prefect` for a schedule made there.")
+    created_at: datetime
+    updated_at: datetime
+    origin: Literal["api", "prefect"] = Described(description="Where it was made.")
+    next_runs: list[datetime] = Described(
+        description="The next five times when it is due, or is checked; none while it is disabled."
+    )
+
+    @classmethod
+    def of(cls, trigger: RetrainingTrigger, next_runs: Sequence[datetime]) -> Self:
+        """The row as it is shown."""
+        return cls(**trigger.model_dump(), next_runs=list(next_runs))
+
+
+@dataclass(frozen=True)
+class TriggerPage:
+    """One page of triggers, newest first."""
+
+    triggers: Sequence[TriggerPublic]
+    next_cursor: str | None
+    """Continues after the last trigger of this page; None at the end."""
 
 
 TRIGGER_EXAMPLE: dict[str, Any] = {
@@ -86,7 +169,7 @@ class TriggerRequest(BaseModel):
     model_name: str = Described(min_length=1, max_length=200, description="A model of the catalog.")
     trigger_type: TriggerType = Described(description="scheduled, drift or performance.")
     trigger_condition: dict[str, Any] = Described(description="When it fires; the keys depend on the type.")
-    enabled: bool = True
+    enabled: StrictBool = Described(True, description="Whether it fires by itself.")
 
 
 class TriggerChange(BaseModel):
@@ -94,7 +177,7 @@ class TriggerChange(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    enabled: bool | None = None
+    enabled: StrictBool | None = Described(None, description="Whether it fires by itself.")
     trigger_condition: dict[str, Any] | None = Described(None, description="The whole new condition.")
 
 

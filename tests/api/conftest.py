@@ -19,6 +19,7 @@ from retraining.store.database import Database
 from tests.api.models import MODELS
 from tests.api.serving import serving
 from tests.orchestrator.fake import FakeOrchestrator
+from tests.orchestrator.fake_triggers import FakeTriggers
 from tests.registry.fake import FakeRegistry
 
 
@@ -29,6 +30,7 @@ class Api:
         self.url = url
         self.settings = settings
         self.prefect = doors.prefect
+        self.triggers = doors.triggers
         self.registry = doors.registry
         self.database = Database(settings.database, settings.database_busy_seconds)
         self.keys = KeyStore(self.database)
@@ -51,12 +53,18 @@ class FakeDoors:
 
     def __init__(self, *problems: InvalidCatalog) -> None:
         self.prefect = FakeOrchestrator()
+        self.triggers = FakeTriggers()
         self.registry = FakeRegistry()
         self.catalog = Catalog(MODELS, problems)
 
     @property
     def doors(self) -> Doors:
-        return Doors(catalog=self.catalog, orchestrator=self.prefect, registry=self.registry)
+        return Doors(
+            catalog=self.catalog,
+            orchestrator=self.prefect,
+            triggers=self.triggers,
+            registry=self.registry,
+        )
 
 
 def settings_in(home: Path) -> Settings:

@@ -31,6 +31,14 @@ NEEDS: dict[tuple[str, str], Scope | None] = {
     ("GET", "/api/retraining/models/{model_name}/promotions"): Scope.READ,
     ("POST", "/api/retraining/models/{model_name}/versions/{version}/promote"): Scope.ADMIN,
     ("POST", "/api/retraining/models/{model_name}/rollback"): Scope.ADMIN,
+    ("POST", "/api/retraining/triggers"): Scope.TRIGGER,
+    ("GET", "/api/retraining/triggers"): Scope.READ,
+    ("GET", "/api/retraining/triggers/{trigger_id}"): Scope.READ,
+    ("PATCH", "/api/retraining/triggers/{trigger_id}"): Scope.TRIGGER,
+    ("DELETE", "/api/retraining/triggers/{trigger_id}"): Scope.TRIGGER,
+    ("POST", "/api/retraining/triggers/{trigger_id}/check"): Scope.TRIGGER,
+    ("POST", "/api/retraining/triggers/{trigger_id}/fire"): Scope.TRIGGER,
+    ("GET", "/api/retraining/triggers/{trigger_id}/evaluations"): Scope.READ,
 }
 """Every route of the facade, and the scope that it needs."""
 CLOSED = [(method, path) for (method, path), scope in NEEDS.items() if scope is not None]
@@ -38,7 +46,7 @@ CLOSED = [(method, path) for (method, path), scope in NEEDS.items() if scope is 
 
 async def _status(client: httpx.AsyncClient, method: str, path: str, **request: str) -> httpx.Response:
     """The answer, without reading a stream that does not end."""
-    path = path.format(job_id=JOB, model_name="nobody", version="1")
+    path = path.format(job_id=JOB, trigger_id=JOB, model_name="nobody", version="1")
     async with client.stream(method, path, **request) as answer:  # type: ignore[arg-type]
         if "event-stream" not in answer.headers["content-type"]:
             await answer.aread()

@@ -60,6 +60,18 @@ async def test_a_job_is_shown_as_its_table_has_it(api: Api, admin: httpx.AsyncCl
     }
 
 
+async def test_a_jobs_training_is_linked_where_mlflow_is_today(api: Api, admin: httpx.AsyncClient) -> None:
+    """Not where it was when the job ran."""
+    job_id = await start(admin)
+    api.prefect.label(job_id, mlflow_run_url="http://127.0.0.1:5000/#/experiments/1/runs/0f5c")
+    api.prefect.finish(job_id)
+    await until(lambda: status_of(admin, job_id), "completed")
+    [listed] = (await admin.get(JOBS)).json()
+    shown = (await admin.get(f"{JOBS}/{job_id}")).json()
+    assert shown["mlflow_run_url"] == "http://mlflow.test/#/experiments/1/runs/0f5c"
+    assert listed["mlflow_run_url"] == shown["mlflow_run_url"]
+
+
 async def test_jobs_are_listed_newest_first_by_model_and_status(api: Api, admin: httpx.AsyncClient) -> None:
     first, second = await start(admin), await start(admin, "profitability")
     third = await start(admin)

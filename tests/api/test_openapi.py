@@ -9,10 +9,13 @@ import pytest
 from fastapi.openapi.models import OpenAPI
 from pydantic import BaseModel
 
-from api import errors, events, jobs, schemas, system
+from api import errors, events, jobs, schemas, system, triggers
 from api.app import create_app
 from retraining.jobs import job as job_models
 from retraining.jobs.records import JobEvent
+from retraining.triggers import signal
+from retraining.triggers import trigger as trigger_models
+from retraining.triggers.condition import DriftCondition, PerformanceCondition, ScheduledCondition
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +66,7 @@ def test_every_route_says_what_it_does_and_how_it_fails_in_our_format(described:
 def models() -> list[type[BaseModel]]:
     found = {
         model
-        for module in (errors, jobs, schemas, system, job_models)
+        for module in (errors, jobs, schemas, system, triggers, job_models, trigger_models, signal)
         for model in vars(module).values()
         if isinstance(model, type) and issubclass(model, BaseModel)
     }
@@ -91,6 +94,20 @@ def test_every_example_is_what_its_model_says(model: type[BaseModel], example: d
 def test_the_contracts_models_have_examples() -> None:
     shown = {model.__name__ for model in models() if examples_of(model)}
     assert shown >= {"RetrainingJob", "RetrainingRequest", "RetrainingResponse", "ErrorResponse", "Message"}
+    assert shown >= {"TriggerRequest", "TriggerPublic", "CheckRequest", "CheckResponse", "Signal"}
+
+
+def test_each_type_of_trigger_is_described_with_the_keys_of_its_condition(described: dict[str, Any]) -> None:
+    known = described["components"]["schemas"]
+    classes = {"scheduled": ScheduledCondition, "drift": DriftCondition, "performance": PerformanceCondition}
+    shown = {}
+    for kind in known["TriggerWanted"]["oneOf"]:
+        condition = known[kind["properties"]["trigger_condition"]["$ref"].rpartition("/")[2]]
+        assert condition["additionalProperties"] is False
+        shown[kind["properties"]["trigger_type"]["const"]] = set(condition["properties"])
+    assert shown == {kind: set(cls.model_fields) - {"trigger_type"} for kind, cls in classes.items()}
+    change = known["TriggerChanged"]["properties"]["trigger_condition"]["anyOf"]
+    assert len(change) == len(classes) + 1
 
 
 def test_every_example_of_a_field_is_valid() -> None:

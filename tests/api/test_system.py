@@ -1,17 +1,22 @@
 """Is it alive, is it ready, and how the process logs."""
 
+import asyncio
 import json
 import subprocess
 import sys
+import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import httpx
 
 from retraining.catalog.discovery import Catalog
 from retraining.errors import InvalidCatalog
+from retraining.orchestrator.values import Inspection
 from tests.api.answers import error_of
 from tests.api.conftest import Api, FakeDoors, served
 from tests.api.waiting import until
+from tests.orchestrator.fake import FakeOrchestrator
 
 
 async def test_a_facade_whose_parts_answer_is_ready(api: Api, admin: httpx.AsyncClient) -> None:
@@ -58,6 +63,42 @@ async def test_an_empty_catalog_is_not_ready(tmp_path: Path) -> None:
     async with served(tmp_path, fakes) as api:
         body = error_of(await (await api.client()).get("/ready"), 503, "NotReady")
         assert body["message"] == "catalog: model catalog entry 'the catalog': has no usable model"
+
+
+async def test_what_keeps_jobs_from_running_is_a_warning(tmp_path: Path) -> None:
+    fakes = FakeDoors()
+    fakes.prefect.workers.clear()
+    fakes.prefect.deployed.remove("churn")
+    async with served(tmp_path, fakes) as api:
+        answer = await (await api.client()).get("/ready")
+    assert answer.status_code == 200
+    assert answer.json()["warnings"][-2:] == [
+        "Prefect lacks the deployments retrain/churn; run `retraining deploy`",
+        "no worker polls the work pool 'retraining', jobs wait; `prefect worker start --pool retraining`",
+    ]
+
+
+class SlowInspections(FakeOrchestrator):
+    """A Prefect that answers, but not what its workers do."""
+
+    async def inspect(self, model_names: Sequence[str], work_pool: str) -> Inspection:
+        await asyncio.sleep(60)
+        return await super().inspect(model_names, work_pool)
+
+
+async def test_a_prefect_that_is_slow_to_say_who_runs_jobs_leaves_the_facade_ready(tmp_path: Path) -> None:
+    fakes = FakeDoors()
+    fakes.prefect = SlowInspections()
+    async with served(tmp_path, fakes) as api:
+        client = await api.client()
+        asked_at = time.monotonic()
+        assert (await client.get("/ready")).status_code == 200
+    assert time.monotonic() - asked_at < 5
+
+
+async def test_often_probing_asks_prefect_for_its_workers_once(api: Api, admin: httpx.AsyncClient) -> None:
+    await asyncio.gather(*(admin.get("/ready") for _ in range(10)))
+    assert api.prefect.calls.count("inspect") == 1
 
 
 async def test_lost_events_are_a_warning(api: Api, admin: httpx.AsyncClient) -> None:

@@ -26,13 +26,19 @@ def test_help_is_quick_and_names_every_command() -> None:
     )
     assert _children_seconds() - before < 0.5 * _slowness()
     assert done.stderr.strip() == "[]"
-    for command in ("up", "deploy", "doctor", "job", "model", "key"):
+    for command in ("up", "deploy", "doctor", "job", "trigger", "model", "key"):
         assert f" {command} " in done.stdout
 
 
 @pytest.mark.parametrize(
     "arguments",
-    [("job", "list"), ("model", "versions", "churn"), ("job", "start", "churn"), ("job", "cancel", "x")],
+    [
+        ("job", "list"),
+        ("model", "versions", "churn"),
+        ("job", "start", "churn"),
+        ("job", "cancel", "x"),
+        ("trigger", "list"),
+    ],
 )
 def test_without_a_stack_one_line_says_what_to_do(tmp_path: Path, arguments: tuple[str, ...]) -> None:
     """Exit code 1, one line, no traceback."""

@@ -24,13 +24,17 @@ def test_the_demo_shows_what_it_promises(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     for shown in (
         r"churn +version 1 promoted: first version",
+        r"churn +drift trigger fires: \d+ of 12 columns drifted",
         r"churn +version 2 promoted: roc_auc [\d.]+ improves on the champion's",
-        r"profitability +version 2 refused: r2 -[\d.]+ is below the guard's minimum",
+        r"churn +drift trigger stays silent: ",
+        r"churn +performance trigger stays silent: roc_auc",
+        r"profitability +performance trigger fires: mae",
+        r"profitability +version 3 refused: r2 -[\d.]+ is below the guard's minimum",
         r"profitability +mean error .* same holdout: \$[\d.]+ before, \$[\d.]+ after \([4-9]\d% less\)",
         r"churn +failed: .*no rows",
         r"profitability +cancelled",
         r"churn +chance that each of \d customers is lost",
-        r"(?m)^profitability  3 .* to now ",
+        r"(?m)^profitability  2 .* to now ",
     ):
         assert re.search(shown, done.stdout), (shown, done.stdout)
     assert list(tmp_path.iterdir()) == []  # nothing is left of its home

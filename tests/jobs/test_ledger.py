@@ -39,7 +39,7 @@ async def test_replicas_that_hear_the_same_in_any_order_write_the_same_once(
         while news:
             batch, news = news[:17], news[17:]
             steps = [one for one in batch if isinstance(one, RunEvent)]
-            unknown = await ledger.follow([one for one in batch if isinstance(one, JobRun)], steps)
+            unknown = (await ledger.follow([one for one in batch if isinstance(one, JobRun)], steps)).progress
             news += [step for step in steps if step.run_id in unknown]
 
     other = Database(database_url, busy_seconds=10)

@@ -7,6 +7,8 @@ import pytest
 from prefect.client.orchestration import PrefectClient
 
 from retraining.orchestrator.prefect_orchestrator import PrefectOrchestrator
+from retraining.orchestrator.triggers import PrefectTriggers
+from tests.orchestrator.trigger_world import FakeTriggerWorld, PrefectTriggerWorld, TriggerWorld
 from tests.orchestrator.world import FakeWorld, PrefectWorld, World
 
 
@@ -49,4 +51,24 @@ def world(request: pytest.FixtureRequest, model: str) -> World:
     if request.param == "fake":
         return FakeWorld(model)
     real: PrefectWorld = request.getfixturevalue("prefect_world")
+    return real
+
+
+@pytest.fixture
+async def prefect_triggers(
+    prefect_api: str, client: PrefectClient, model: str
+) -> AsyncIterator[PrefectTriggerWorld]:
+    """The model deployed on the real server, with its monitor."""
+    async with PrefectTriggers(prefect_api, request_seconds=60) as triggers:
+        world = PrefectTriggerWorld(triggers, client, model)
+        await world.deploy_again()
+        yield world
+
+
+@pytest.fixture(params=["fake", "prefect"])
+def triggers(request: pytest.FixtureRequest, model: str) -> TriggerWorld:
+    """The fake and the real door for triggers in turn."""
+    if request.param == "fake":
+        return FakeTriggerWorld(model)
+    real: PrefectTriggerWorld = request.getfixturevalue("prefect_triggers")
     return real

@@ -4,8 +4,9 @@
 """
 
 import asyncio
+import re
 from collections import defaultdict
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -19,8 +20,10 @@ from retraining.errors import (
     OrchestratorUnavailable,
     PromotionLockBusy,
 )
+from retraining.jobs.job import TriggerType
 from retraining.jobs.status import RetrainingStatus
-from retraining.orchestrator.values import JobRun, LogLine, RunEvent, RunRequest
+from retraining.orchestrator.values import Inspection, JobRun, LogLine, RunEvent, RunRequest
+from retraining.triggers.cause import Cause
 
 
 class FakeOrchestrator:
@@ -30,11 +33,14 @@ class FakeOrchestrator:
         self, deployed: Iterable[str] = ("churn", "profitability"), *, lock_wait_seconds: float = 0.2
     ) -> None:
         self.deployed = set(deployed)
+        self.workers = ["worker-1"]
         self.runs: dict[UUID, JobRun] = {}
         self.requests: list[RunRequest] = []
         """Every request that made a run."""
         self.calls: list[str] = []
         """The name of every method called, refused calls too."""
+        self.taken: set[UUID] = set()
+        """Waiting runs that a worker has taken."""
         self._keys: dict[str, UUID] = {}
         self._logs: defaultdict[UUID, list[LogLine]] = defaultdict(list)
         self._subscribers: list[asyncio.Queue[RunEvent | None]] = []
@@ -76,6 +82,27 @@ class FakeOrchestrator:
             if run.completed_at is not None and (since is None or run.completed_at >= since):
                 self._ask("finished_runs")
                 yield run
+
+    async def runs_of(self, model_names: Collection[str], since: datetime) -> list[JobRun]:
+        self._ask("runs_of")
+        found = [run for run in self.runs.values() if run.model_name in model_names and run.due]
+        counts = [run for run in found if run.completed_at is None or run.completed_at >= since]
+        return sorted(counts, key=lambda run: (run.created_at, run.id))
+
+    async def end_waiting(self, run_id: UUID, name: str, message: str) -> bool:
+        self._ask("end_waiting")
+        run = self.runs.get(run_id)
+        if run is not None and run.status is RetrainingStatus.PENDING and run_id not in self.taken:
+            other = re.search(r"(?:joined job|superseded by run) ([0-9a-f-]{36})", message)
+            about = None if other is None else UUID(other[1])
+            run = self.finish(
+                run_id,
+                RetrainingStatus.CANCELLED,
+                message,
+                joined=about if name == "Joined" else None,
+                superseded_by=about if name == "Superseded" else None,
+            )
+        return run is not None and run.status is RetrainingStatus.CANCELLED
 
     async def cancel_run(self, run_id: UUID) -> JobRun:
         self._ask("cancel_run")
@@ -130,6 +157,11 @@ class FakeOrchestrator:
     def run_url(self, run_id: UUID) -> str:
         return f"http://prefect.test/runs/flow-run/{run_id}"
 
+    async def inspect(self, model_names: Sequence[str], work_pool: str) -> Inspection:
+        self._ask("inspect")
+        missing = tuple(f"retrain/{name}" for name in model_names if name not in self.deployed)
+        return Inspection("3.8.8", missing=missing, paused=(), pool_paused=False, workers=tuple(self.workers))
+
     async def ping(self) -> None:
         self._ask("ping")
 
@@ -144,6 +176,8 @@ class FakeOrchestrator:
         as_of: datetime | None = None,
         created_by: tuple[str, str] | None = ("schedule", "6f1c8c0e-0000-4000-8000-000000000000"),
         labels: Mapping[str, str] | None = None,
+        created_at: datetime | None = None,
+        cause: Cause | None = None,
     ) -> JobRun:
         """A run that did not come through the door, from a schedule unless `created_by` says otherwise."""
         run = JobRun(
@@ -152,7 +186,7 @@ class FakeOrchestrator:
             status=RetrainingStatus.PENDING,
             due=due,
             cancelling=False,
-            created_at=datetime.now(UTC),
+            created_at=created_at or datetime.now(UTC),
             started_at=None,
             completed_at=None,
             message=None,
@@ -160,6 +194,7 @@ class FakeOrchestrator:
             as_of=as_of,
             created_by=created_by,
             labels=dict(labels or {}),
+            cause=cause,
         )
         self.add(run)
         return run
@@ -168,6 +203,17 @@ class FakeOrchestrator:
         """A run in any state."""
         self.runs[run.id] = run
         self._tell_state(run)
+
+    def trigger(self, model_name: str, cause: Cause, created_at: datetime | None = None) -> JobRun:
+        """A run that a trigger made."""
+        maker = "schedule" if cause.type is TriggerType.SCHEDULED else "automation"
+        return self.schedule(
+            model_name, created_by=(maker, str(cause.trigger_id)), cause=cause, created_at=created_at
+        )
+
+    def take(self, run_id: UUID) -> None:
+        """A worker takes it, to start its process."""
+        self.taken.add(run_id)
 
     def start(self, run_id: UUID) -> JobRun:
         """A worker runs it."""
@@ -180,10 +226,12 @@ class FakeOrchestrator:
         run_id: UUID,
         status: RetrainingStatus = RetrainingStatus.COMPLETED,
         message: str | None = None,
+        **changes: Any,
     ) -> JobRun:
         """It reaches a final status."""
+        ended = datetime.now(UTC)
         return self.change(
-            run_id, status=status, cancelling=False, completed_at=datetime.now(UTC), message=message
+            run_id, status=status, cancelling=False, completed_at=ended, message=message, **changes
         )
 
     def change(self, run_id: UUID, **changes: Any) -> JobRun:

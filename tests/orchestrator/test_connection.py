@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
 from uuid import uuid4
@@ -10,6 +10,7 @@ from uuid import uuid4
 import pytest
 
 from retraining.errors import OrchestratorUnavailable
+from retraining.orchestrator.connection import WRITERS
 from retraining.orchestrator.prefect_orchestrator import PrefectOrchestrator
 from retraining.orchestrator.values import RunEvent, RunRequest
 from tests.servers import free_port, prefect_server
@@ -18,6 +19,7 @@ CREDENTIALS = "admin:secret"
 HTML = b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 13\r\n\r\n<html></html>"
 BROKEN = b"HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\n\r\n"
 BUSY = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n"
+READY = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}"
 SILENT = b""
 
 
@@ -31,8 +33,16 @@ async def answering(answer: bytes) -> AsyncIterator[str]:
             await writer.drain()
         writer.close()
 
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
-    async with server:
+    async with serving(serve) as url:
+        yield url
+
+
+@asynccontextmanager
+async def serving(
+    serve: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]],
+) -> AsyncIterator[str]:
+    """A server that does this with every connection; yields its address."""
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
         yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/api"
 
 
@@ -49,6 +59,69 @@ async def test_whatever_does_not_answer_as_prefect_does_is_unavailable_within_th
     assert "create a run of retrain/churn" in str(caught.value)
     assert caught.value.__cause__ is not None
     assert taken < 5
+
+
+async def test_a_busy_server_is_asked_again_many_times_within_the_bound() -> None:
+    """Prefect's own client would sleep for two seconds after the first refusal."""
+    asked = 0
+
+    async def busy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal asked
+        while await reader.read(65536):
+            asked += 1
+            writer.write(BUSY)
+        writer.close()
+
+    async with serving(busy) as url, PrefectOrchestrator(url, request_seconds=2) as door:
+        with pytest.raises(OrchestratorUnavailable):
+            await door.read_run(uuid4())
+    assert asked >= 4
+
+
+async def test_a_connection_that_is_cut_is_replaced() -> None:
+    connections = 0
+
+    async def cut_the_first(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal connections
+        connections += 1
+        await reader.read(65536)
+        if connections > 1:
+            writer.write(READY)
+        writer.close()
+
+    async with serving(cut_the_first) as url, PrefectOrchestrator(url) as door:
+        await door.ping()
+    assert connections == 2
+
+
+async def test_a_crowd_of_requests_for_runs_takes_turns() -> None:
+    now, most = 0, 0
+
+    async def slow(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal now, most
+        while await reader.read(65536):
+            now += 1
+            most = max(most, now)
+            await asyncio.sleep(0.05)
+            now -= 1
+            writer.write(BROKEN)
+        writer.close()
+
+    async with serving(slow) as url, PrefectOrchestrator(url) as door:
+        runs = (door.create_run(RunRequest("churn", {}, None, uuid4().hex)) for _ in range(10))
+        answers = await asyncio.gather(*runs, return_exceptions=True)
+    assert all(isinstance(answer, OrchestratorUnavailable) for answer in answers), answers
+    assert most == WRITERS
+
+
+async def test_who_waits_for_a_turn_too_long_is_told_so() -> None:
+    async with answering(SILENT) as url, PrefectOrchestrator(url, request_seconds=0.1) as door:
+        runs = (door.create_run(RunRequest("churn", {}, None, uuid4().hex)) for _ in range(50))
+        started_at = time.monotonic()
+        answers = await asyncio.gather(*runs, return_exceptions=True)
+        taken = time.monotonic() - started_at
+    assert all(isinstance(answer, OrchestratorUnavailable) for answer in answers), answers
+    assert taken < 2  # each in turn would take 2.5 s
 
 
 async def test_where_nobody_listens_every_call_says_so_soon() -> None:

@@ -93,6 +93,11 @@ class FakeRegistry:
     def find_previous(self, model_name: str) -> ModelVersion | None:
         return self._find(model_name, PREVIOUS)
 
+    def read_file(self, version: ModelVersion, path: str) -> bytes | None:
+        self.ping()
+        challenger = self._challengers.get((version.model_name, version.version))
+        return None if challenger is None else challenger.files.get(path)
+
     def record_decision(self, version: ModelVersion, decision: str) -> None:
         found = self.get_version(version.model_name, version.version)
         self._versions[found.model_name][found.version] = replace(found, decision=decision, aliases=())

@@ -1,7 +1,7 @@
 """What `Registry` promises, held against the real registry and the fake one."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -108,6 +108,23 @@ def test_a_loaded_version_scores_like_the_model_just_trained(registry: Registry,
     assert scores.shape == (200,)
     np.testing.assert_array_equal(scores, registry.as_scoring(linear_model(), model_name).score(features()))
     np.testing.assert_array_equal(scores, linear_model().predict_proba(features())[:, 1])
+
+
+def test_files_are_read_as_they_were_logged(registry: Registry, model_name: str) -> None:
+    files = {"plot.png": b"\x89PNG\x00\xff", "drift/profile": b"", "drift/big": bytes(range(256)) * 4_096}
+    version = registry.register(model_name, challenger(files=files))
+
+    for path, content in files.items():
+        assert registry.read_file(version, path) == content
+    for path in ("plot", "drift", "drift/other", "other/plot.png", ""):
+        assert registry.read_file(version, path) is None
+
+
+def test_a_version_without_files_has_none_to_read(registry: Registry, model_name: str) -> None:
+    version = registry.register(model_name, challenger())
+
+    assert registry.read_file(version, "drift_profile.json.gz") is None
+    assert registry.read_file(replace(version, run_id=None), "drift_profile.json.gz") is None
 
 
 def test_a_version_that_does_not_exist_is_not_found(registry: Registry, model_name: str) -> None:

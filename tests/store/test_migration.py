@@ -4,16 +4,19 @@ import asyncio
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import TypeVar
+from uuid import uuid4
 
 import pytest
 from sqlalchemy import Connection, inspect, text
 from sqlmodel import select
 
 from retraining.errors import SchemaIsNewer, StoreUnavailable
+from retraining.jobs.job import RetrainingJob
 from retraining.jobs.records import SyncMark
 from retraining.store.database import Database
 from retraining.store.migration import VERSION_TABLE, differences, downgrade, upgrade
 from retraining.store.schema import metadata
+from retraining.triggers.trigger import RetrainingTrigger
 
 T = TypeVar("T")
 NOW = datetime(2026, 5, 4, 8, tzinfo=UTC)
@@ -70,6 +73,29 @@ async def test_migrating_again_keeps_what_is_there(database: Database) -> None:
     await database.migrate()
     async with database.session() as session:
         assert (await session.exec(select(SyncMark.at))).all() == [NOW]
+
+
+async def test_jobs_and_triggers_from_before_causes_and_phases_stay(database: Database) -> None:
+    """Migration 0002."""
+    await inside(database, lambda connection: downgrade(connection, "0001"))
+    at = "'2026-05-04 08:00:00'"
+    job, trigger = (f"'{uuid4().hex}'" for _ in range(2))
+    await run(
+        database,
+        "INSERT INTO retraining_jobs (id, model_name, status, triggered_by, trigger_type, parameters, "
+        f"created_at, updated_at) VALUES ({job}, 'churn', 'completed', 'ci', 'manual', '{{}}', {at}, {at})",
+    )
+    await run(
+        database,
+        "INSERT INTO retraining_triggers (id, model_name, trigger_type, trigger_condition, enabled, "
+        "created_by, created_at, updated_at) VALUES "
+        f"({trigger}, 'churn', 'drift', '{{}}', true, 'ci', {at}, {at})",
+    )
+    await inside(database, upgrade)
+    async with database.session() as session:
+        assert (await session.exec(select(RetrainingJob.causes))).all() == [[]]
+        shown = select(RetrainingTrigger.phase, RetrainingTrigger.phase_since, RetrainingTrigger.origin)
+        assert (await session.exec(shown)).all() == [("live", None, "api")]
 
 
 async def test_processes_that_start_at_once_migrate_once(new_database: str) -> None:

@@ -1,0 +1,236 @@
+"""The story of a check: what is found, whether it fires, and what is kept of it. No Prefect and no MLflow.
+
+The breach is announced before anything else is done with it, so that the job starts at once; then the
+evaluation is kept, which already says where its report will be; the report comes last, and its failure
+changes nothing.
+"""
+
+import asyncio
+import logging
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Literal, assert_never
+from uuid import UUID
+
+import polars as pl
+
+from retraining.catalog.spec import ModelSpec
+from retraining.errors import ReportFailed, RetrainingError, SourceUnreachable, Unavailable
+from retraining.jobs.job import TriggerType
+from retraining.monitoring.drift_check import check_drift
+from retraining.monitoring.reference import find_reference_sample, window_sample
+from retraining.monitoring.report import drift_report
+from retraining.orchestrator.values import TriggerOrchestrator
+from retraining.registry.monitoring_runs import MonitoringRuns, OpenReport
+from retraining.registry.values import Registry
+from retraining.sources.window import Window
+from retraining.triggers.condition import DriftCondition, MonitorCondition, PerformanceCondition
+from retraining.triggers.evaluation import Action, Evaluation, Finding, Outcome
+from retraining.triggers.firing import Firing, decide_firing
+
+REPORT_FILE = "drift_report.html"
+EVALUATION_FILE = "evaluation.json"
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Check:
+    """A check that is asked for."""
+
+    id: UUID
+    """The flow run's, and so the evaluation's: a check that is run again is the same one."""
+    model_name: str
+    condition: MonitorCondition
+    as_of: datetime
+    trigger_id: UUID | None = None
+    """None: nobody's trigger. It is shown, and neither kept nor does it start anything."""
+    enabled: bool = True
+    report: bool = False
+    """Make the report even without a breach."""
+    source: Literal["schedule", "request"] = "schedule"
+    by: str | None = None
+
+
+@dataclass(frozen=True)
+class Doors:
+    """What a check talks to."""
+
+    triggers: TriggerOrchestrator
+    registry: Registry
+    runs: MonitoringRuns
+    find_spec: Callable[[str], ModelSpec]
+    retry_seconds: Sequence[float] = field(default=(1, 5, 15))
+    """Pauses before a server or a storage that did not answer is asked again."""
+
+
+@dataclass(frozen=True)
+class Checked:
+    """A check that was made."""
+
+    evaluation: Evaluation
+    report: OpenReport | None = None
+    """The report that is still to be made."""
+
+
+async def run_check(check: Check, doors: Doors) -> Checked:
+    """Check, announce a breach that fires, and keep the evaluation; run again, it does nothing more.
+
+    What goes wrong in the check itself is an evaluation too (outcome failed).
+
+    Raises:
+        OrchestratorUnavailable: Prefect does not answer.
+    """
+    latest = None if check.trigger_id is None else await doors.triggers.latest_evaluation(check.trigger_id)
+    if latest is not None and latest.id == check.id:
+        return Checked(latest)
+    finding = await _find(check, doors)
+    at = datetime.now(UTC)
+    if check.trigger_id is None:
+        firing = Firing(Action.NONE, finding.reason, 0, False, None, None)
+    else:
+        firing = decide_firing(check.condition, finding, latest, at=at, enabled=check.enabled)
+    evaluation = _evaluation(check, finding, firing, at)
+    if evaluation.action is Action.FIRED:
+        await doors.triggers.announce_breach(evaluation)
+    report = None
+    if _is_reported(check, finding):
+        report = await asyncio.to_thread(_open_report, evaluation, doors.runs)
+    if report is not None:
+        evaluation = evaluation.model_copy(update={"report_url": report.url})
+    if check.trigger_id is not None:
+        await doors.triggers.keep_evaluation(evaluation)
+    return Checked(evaluation, report)
+
+
+async def make_report(checked: Checked, doors: Doors) -> None:
+    """Make and log the report of a check that has one. What goes wrong is logged, and raised never."""
+    if checked.report is None:
+        return
+    evaluation = checked.evaluation
+    files = {EVALUATION_FILE: evaluation.model_dump_json(indent=1).encode()}
+    try:
+        html = await _draw(evaluation, doors)
+    except Exception as exc:  # a source, Evidently, a registry: the check stands without its picture
+        log.warning("the report of evaluation %s could not be made: %s", evaluation.id, exc)
+        html = None
+    finally_logged = None if html is None else {**files, REPORT_FILE: html}
+    try:
+        await asyncio.to_thread(doors.runs.finish_report, checked.report, finally_logged)
+    except RetrainingError as exc:
+        log.warning("the report of evaluation %s could not be logged: %s", evaluation.id, exc)
+
+
+async def _find(check: Check, doors: Doors) -> Finding:
+    pauses = iter(doors.retry_seconds)
+    while True:
+        try:
+            return await asyncio.to_thread(find, check, doors)
+        except (Unavailable, SourceUnreachable) as exc:
+            pause = next(pauses, None)
+            if pause is None:
+                return Finding(outcome=Outcome.FAILED, reason=str(exc))
+            log.info("check %s: %s; trying again in %g s", check.id, exc, pause)
+            await asyncio.sleep(pause)
+        except RetrainingError as exc:
+            return Finding(outcome=Outcome.FAILED, reason=str(exc))
+        except Exception as exc:  # a team's own source, metric or model may raise anything
+            log.exception("check %s failed", check.id)
+            return Finding(outcome=Outcome.FAILED, reason=f"{type(exc).__name__}: {exc}")
+
+
+def find(check: Check, doors: Doors) -> Finding:
+    """What the data says to the condition. Raises what its parts raise."""
+    spec = doors.find_spec(check.model_name)
+    match check.condition:
+        case DriftCondition():
+            return check_drift(spec, check.condition, doors.registry, check.as_of)
+        case PerformanceCondition():
+            # Scoring a model needs scikit-learn, which a check of the data does not.
+            from retraining.monitoring.performance_check import check_performance
+
+            return check_performance(spec, check.condition, doors.registry, check.as_of)
+        case _:
+            assert_never(check.condition)
+
+
+def _evaluation(check: Check, finding: Finding, firing: Firing, at: datetime) -> Evaluation:
+    facts = {**dict(finding), "reason": firing.reason}
+    return Evaluation(
+        **facts,
+        id=check.id,
+        trigger_id=check.trigger_id or check.id,
+        model_name=check.model_name,
+        trigger_type=type_of(check.condition),
+        source=check.source,
+        by=check.by,
+        at=at,
+        as_of=check.as_of,
+        patience=check.condition.patience,
+        patience_count=firing.patience_count,
+        in_cooldown=firing.in_cooldown,
+        cooldown_until=firing.cooldown_until,
+        last_fired_at=firing.last_fired_at,
+        action=firing.action,
+    )
+
+
+def type_of(condition: MonitorCondition) -> TriggerType:
+    """The type of the trigger that has the condition."""
+    return TriggerType.DRIFT if isinstance(condition, DriftCondition) else TriggerType.PERFORMANCE
+
+
+def _is_reported(check: Check, finding: Finding) -> bool:
+    there_are_rows = finding.window_end is not None and bool(finding.rows)
+    return there_are_rows and (check.report or finding.breached)
+
+
+def _open_report(evaluation: Evaluation, runs: MonitoringRuns) -> OpenReport | None:
+    facts = {
+        "evaluation_id": str(evaluation.id),
+        "trigger_id": str(evaluation.trigger_id),
+        "trigger_type": evaluation.trigger_type.value,
+        "champion_version": evaluation.champion_version or "",
+        "outcome": evaluation.outcome.value,
+        "reason": evaluation.reason[:5_000],
+        "window": f"({evaluation.window_start}, {evaluation.window_end}]",
+    }
+    try:
+        return runs.open_report(
+            evaluation.model_name, evaluation.at, scores=scores_of(evaluation), facts=facts
+        )
+    except RetrainingError as exc:
+        log.warning("no report for evaluation %s: %s", evaluation.id, exc)
+        return None
+
+
+def scores_of(evaluation: Evaluation) -> dict[str, float]:
+    """The figures of an evaluation by name: as metrics they make a line over time in MLflow."""
+    named = {"rows": evaluation.rows, "threshold": evaluation.threshold}
+    named["drift_share" if evaluation.metric is None else evaluation.metric.metric] = evaluation.score
+    named |= {f"drift/{column.column}": column.score for column in evaluation.columns}
+    return {name: float(score) for name, score in named.items() if score is not None and math.isfinite(score)}
+
+
+async def _draw(evaluation: Evaluation, doors: Doors) -> bytes:
+    reference, current, spec = await asyncio.to_thread(_samples, evaluation, doors)
+    return await drift_report(
+        reference,
+        current,
+        columns=spec.features,
+        time_column=spec.time_column,
+        scores=evaluation.columns,
+    )
+
+
+def _samples(evaluation: Evaluation, doors: Doors) -> "tuple[pl.DataFrame, pl.DataFrame, ModelSpec]":
+    spec = doors.find_spec(evaluation.model_name)
+    champion = doors.registry.get_version(evaluation.model_name, evaluation.champion_version or "")
+    reference = find_reference_sample(spec, champion, doors.registry)
+    if reference is None:
+        raise ReportFailed(f"version {champion.version} has no reference to compare with")
+    assert evaluation.window_end is not None
+    window = Window(evaluation.window_start, evaluation.window_end)
+    return reference, window_sample(spec, window), spec

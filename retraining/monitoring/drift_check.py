@@ -1,0 +1,153 @@
+"""Has the data moved away from what the champion was trained on? From the source to the finding."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from retraining.catalog.spec import ModelSpec
+from retraining.drift.scan import scan_window
+from retraining.drift.verdict import DEFAULT_DRIFT_SHARE, ColumnVerdict, DriftSettings, DriftVerdict
+from retraining.drift.verdict import check_drift as compare
+from retraining.errors import MissingColumns
+from retraining.monitoring.reference import Reference, find_reference
+from retraining.monitoring.window import current_window
+from retraining.registry.values import Registry
+from retraining.sources import files
+from retraining.sources.lazy import scan_rows
+from retraining.triggers.condition import DriftCondition
+from retraining.triggers.evaluation import ColumnScore, Finding, Outcome
+
+EXPLAINED = 3
+"""So many drifted columns are explained in the reason; the finding's columns explain all."""
+
+
+def check_drift(spec: ModelSpec, condition: DriftCondition, registry: Registry, as_of: datetime) -> Finding:
+    """Compare the features of the current window with the champion's reference.
+
+    `as_of` is aware. Memory does not grow with the rows of a source that can be scanned (Parquet files on
+    this machine).
+
+    Raises:
+        DataProblem: the source cannot be read, or lacks its time column.
+        MissingColumns: the condition names columns that are no features of the model.
+        InvalidDriftProfile: the champion's stored reference is damaged.
+        RegistryUnavailable, RegistryRefused.
+    """
+    champion = registry.find_champion(spec.name)
+    if champion is None:
+        return Finding(outcome=Outcome.NOT_JUDGED, reason=f"{spec.name} has no champion yet to compare with")
+    found = Finding(outcome=Outcome.NOT_JUDGED, reason="", champion_version=champion.version)
+    reference = find_reference(spec, champion, registry)
+    if reference is None:
+        return _with(
+            found,
+            reason=f"version {champion.version} has no reference to compare with, it was trained outside; "
+            "let a job train the next one",
+        )
+    left_out = _left_out(spec, condition, reference)
+    window = current_window(condition.window, after=reference.end, end=as_of)
+    if window is None:
+        span = f"({reference.end:%Y-%m-%d %H:%M}, {as_of:%Y-%m-%d %H:%M}] UTC"
+        return _with(found, reason=f"no rows in {span}: the champion was trained on later ones", rows=0)
+    found = _with(found, window_start=window.start, window_end=window.end, columns=_not_compared(left_out))
+    rows = scan_rows(spec.source, window, time_column=spec.time_column, columns=spec.features)
+    with files.reading(spec.source.describe()):
+        scan = scan_window(reference.profile, rows.parts, where=rows.where)
+    found = _with(found, rows=scan.rows)
+    if scan.rows < condition.min_rows:
+        few = f"{scan.rows:,} rows in {window}, needs {condition.min_rows:,}"
+        return _with(found, reason=few if scan.rows else f"no rows in {window}")
+    if not set(condition.columns or reference.profile.columns) - left_out.keys():
+        return _with(found, reason=f"no column can be compared: {_listed(left_out)}")
+    settings = _settings(condition, left_out)
+    verdict = compare(reference.profile, scan, settings)
+    return _with(
+        found,
+        outcome=Outcome.BREACHED if verdict.drifted else Outcome.QUIET,
+        reason=_reason(verdict),
+        score=verdict.share,
+        threshold=_needed_share(settings, len(verdict.columns)),
+        columns=(*_scores(verdict), *found.columns),
+    )
+
+
+def _with(finding: Finding, **facts: Any) -> Finding:
+    return finding.model_copy(update=facts)
+
+
+def _left_out(spec: ModelSpec, condition: DriftCondition, reference: Reference) -> dict[str, str]:
+    """The deciding columns that nothing can be compared with; raises MissingColumns for unknown ones."""
+    known = {*reference.profile.columns, *reference.left_out}
+    wanted = tuple(known) if condition.columns is None else condition.columns
+    if unknown := [name for name in wanted if name not in known]:
+        raise MissingColumns(f"the champion of {spec.name}", unknown, sorted(known))
+    return {name: reason for name, reason in reference.left_out.items() if name in wanted}
+
+
+def _settings(condition: DriftCondition, left_out: Mapping[str, str]) -> DriftSettings:
+    columns = condition.columns
+    if columns is not None:
+        columns = tuple(name for name in columns if name not in left_out)
+    return DriftSettings(
+        method=condition.method,
+        threshold=condition.threshold,
+        false_alarm_rate=condition.false_alarm_rate,
+        columns=columns,
+        drift_share=condition.drift_share,
+        min_rows=condition.min_rows,
+    )
+
+
+def _needed_share(settings: DriftSettings, columns: int) -> float:
+    if settings.drift_share is not None:
+        return settings.drift_share
+    return DEFAULT_DRIFT_SHARE if settings.columns is None else 1 / columns
+
+
+def _scores(verdict: DriftVerdict) -> list[ColumnScore]:
+    """Drifted columns first, the farthest beyond their threshold first."""
+    return [
+        ColumnScore(
+            column=column.column,
+            kind=column.kind,
+            method=column.method,
+            score=column.score,
+            threshold=column.threshold,
+            p_value=column.p_value,
+            drifted=column.drifted,
+            reason=column.reason,
+        )
+        for column in sorted(verdict.columns, key=_distance, reverse=True)
+    ]
+
+
+def _distance(column: ColumnVerdict) -> tuple[bool, float]:
+    if column.score is None or not column.threshold:
+        return column.drifted, float("inf") if column.drifted else -1.0
+    return column.drifted, column.score / column.threshold
+
+
+def _not_compared(left_out: Mapping[str, str]) -> tuple[ColumnScore, ...]:
+    return tuple(
+        ColumnScore(
+            column=name,
+            kind="identifier",
+            method=None,
+            score=None,
+            threshold=None,
+            p_value=None,
+            drifted=False,
+            reason=f"not compared: {reason}",
+        )
+        for name, reason in left_out.items()
+    )
+
+
+def _reason(verdict: DriftVerdict) -> str:
+    drifted = [column for column in sorted(verdict.columns, key=_distance, reverse=True) if column.drifted]
+    explained = "".join(f"; {column.column}: {column.reason}" for column in drifted[:EXPLAINED])
+    return f"{verdict.reason}{explained}"
+
+
+def _listed(left_out: Mapping[str, str]) -> str:
+    return "; ".join(f"{name} {reason}" for name, reason in left_out.items()) or "the reference has none"

@@ -1,0 +1,50 @@
+"""A scheduled run's own question: has the next run of its schedule come due meanwhile?"""
+
+from datetime import UTC, datetime
+from uuid import UUID
+
+from prefect.client.orchestration import PrefectClient
+from prefect.client.schemas.filters import (
+    FlowRunFilter,
+    FlowRunFilterDeploymentId,
+    FlowRunFilterExpectedStartTime,
+    FlowRunFilterState,
+    FlowRunFilterStateType,
+)
+from prefect.client.schemas.objects import FlowRun, StateType
+from prefect.client.schemas.sorting import FlowRunSort
+
+NOT_GIVEN_UP = [StateType.SCHEDULED, StateType.PENDING, StateType.RUNNING, StateType.COMPLETED]
+PAGE = 200
+
+
+async def find_newer_due_run(client: PrefectClient, run: FlowRun) -> FlowRun | None:
+    """The newest run of the same schedule that came due after this one and was not given up.
+
+    None for a run that no schedule made. After an outage many runs of a schedule are due at once; a check
+    looks at what is there now, so that one of them is enough.
+    """
+    schedule_id, due = _schedule_of(run), run.expected_start_time
+    if schedule_id is None or run.deployment_id is None or due is None:
+        return None
+    found = await client.read_flow_runs(
+        flow_run_filter=FlowRunFilter(
+            deployment_id=FlowRunFilterDeploymentId(any_=[run.deployment_id]),
+            state=FlowRunFilterState(type=FlowRunFilterStateType(any_=NOT_GIVEN_UP)),
+            expected_start_time=FlowRunFilterExpectedStartTime(after_=due, before_=datetime.now(UTC)),
+        ),
+        sort=FlowRunSort.EXPECTED_START_TIME_DESC,
+        limit=PAGE,
+    )
+    newer = (one for one in found if one.id != run.id and _schedule_of(one) == schedule_id)
+    return next((one for one in newer if one.expected_start_time and one.expected_start_time > due), None)
+
+
+def is_scheduled(run: FlowRun) -> bool:
+    """Whether a schedule made the run, and no person."""
+    return _schedule_of(run) is not None
+
+
+def _schedule_of(run: FlowRun) -> UUID | None:
+    creator = run.created_by
+    return creator.id if creator is not None and creator.type == "SCHEDULE" else None

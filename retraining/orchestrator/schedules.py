@@ -1,0 +1,315 @@
+"""Schedules of deployments: the scheduled triggers, and how often a monitor checks.
+
+Prefect gives a deployment's schedules no transaction of their own: whoever changes or deletes one deletes the
+planned runs of all, and the scheduler makes those anew from the moment when it next looks, up to a minute
+later. What was due in between would be lost, so that every change here has the deployment planned at once,
+from the moment before the change.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+import httpx
+from prefect.client.schemas.actions import DeploymentScheduleCreate
+from prefect.client.schemas.filters import (
+    FlowRunFilter,
+    FlowRunFilterDeploymentId,
+    FlowRunFilterExpectedStartTime,
+    FlowRunFilterState,
+    FlowRunFilterStateType,
+)
+from prefect.client.schemas.objects import StateType
+from prefect.client.schemas.schedules import CronSchedule, IntervalSchedule
+from prefect.client.schemas.sorting import FlowRunSort
+from prefect.exceptions import ObjectNotFound
+from prefect.states import AwaitingConcurrencySlot, Cancelled
+
+from retraining.errors import NotDeployed
+from retraining.orchestrator.connection import PrefectConnection
+from retraining.orchestrator.labels import MONITOR_FLOW_NAME
+from retraining.orchestrator.values import ScheduleSeen, TriggerOrder
+from retraining.triggers.calendar import calendar_of
+from retraining.triggers.cause import Cause
+from retraining.triggers.condition import ScheduledCondition
+from retraining.triggers.duration import duration_text, parse_duration
+
+if TYPE_CHECKING:
+    from prefect.client.orchestration import PrefectClient
+    from prefect.client.schemas.objects import DeploymentSchedule, FlowRun, State
+    from prefect.client.schemas.responses import DeploymentResponse
+    from prefect.client.schemas.schedules import SCHEDULE_TYPES
+
+SLUG_PREFIX = "trigger-"
+PAGE = 200
+DELETED_MESSAGE = "its trigger was deleted"
+KEPT_MESSAGE = "waits, while another trigger of its model is deleted"
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    schedule: CronSchedule | IntervalSchedule
+    parameters: Mapping[str, Any]
+    active: bool
+
+
+async def read_deployment(connection: PrefectConnection, name: str) -> "DeploymentResponse":
+    """The deployment with its schedules.
+
+    Raises:
+        NotDeployed: there is none.
+    """
+    found = await find_deployment(connection, name)
+    if found is None:
+        raise NotDeployed(name)
+    return found
+
+
+async def find_deployment(connection: PrefectConnection, name: str) -> "DeploymentResponse | None":
+    """The deployment with its schedules, or None."""
+    try:
+        return await connection.ask(
+            f"read deployment {name}", lambda client: client.read_deployment_by_name(name)
+        )
+    except ObjectNotFound:
+        return None
+
+
+def find_schedule(deployment: "DeploymentResponse", trigger_id: UUID) -> "DeploymentSchedule | None":
+    """The schedule of a trigger of ours, or the one that people made with this id."""
+    slug = f"{SLUG_PREFIX}{trigger_id}"
+    return next((one for one in deployment.schedules if one.slug == slug or one.id == trigger_id), None)
+
+
+async def put_schedule(
+    connection: PrefectConnection, deployment: "DeploymentResponse", order: TriggerOrder
+) -> None:
+    """Make the deployment have the trigger's schedule as ordered."""
+    found, wanted = find_schedule(deployment, order.trigger_id), _wanted(order)
+    doing = f"put the schedule of trigger {order.trigger_id}"
+    if found is None:
+        new = DeploymentScheduleCreate(
+            schedule=wanted.schedule,
+            active=wanted.active,
+            parameters=dict(wanted.parameters),
+            slug=f"{SLUG_PREFIX}{order.trigger_id}",
+        )
+        await connection.ask(doing, lambda client: _create(client, deployment.id, new))
+        if wanted.active:
+            await plan_runs(connection, deployment)
+        return
+    same_time = _calendar(found.schedule) == _calendar(wanted.schedule)
+    if same_time and found.active == wanted.active and found.parameters == wanted.parameters:
+        return
+    before = datetime.now(UTC)
+    await connection.ask(
+        doing,
+        lambda client: client.update_deployment_schedule(
+            deployment.id,
+            found.id,
+            active=wanted.active,
+            schedule=wanted.schedule,
+            parameters=dict(wanted.parameters),
+        ),
+    )
+    await plan_runs(connection, deployment, before)
+
+
+async def _create(client: "PrefectClient", deployment_id: UUID, new: DeploymentScheduleCreate) -> None:
+    try:
+        await client.create_deployment_schedules(deployment_id, [new])
+    except httpx.HTTPStatusError:
+        # Slugs are unique. Who comes second, or asks again after no answer, gets one of several errors.
+        if new.slug not in [one.slug for one in await client.read_deployment_schedules(deployment_id)]:
+            raise
+
+
+async def set_active(
+    connection: PrefectConnection,
+    deployment: "DeploymentResponse",
+    schedule: "DeploymentSchedule",
+    *,
+    active: bool,
+) -> None:
+    """Pause or resume a schedule."""
+    if schedule.active == active:
+        return
+    before = datetime.now(UTC)
+    await connection.ask(
+        f"{'resume' if active else 'pause'} schedule {schedule.id}",
+        lambda client: client.update_deployment_schedule(deployment.id, schedule.id, active=active),
+    )
+    await plan_runs(connection, deployment, before)
+
+
+async def remove_schedule(
+    connection: PrefectConnection, deployment: "DeploymentResponse", schedule: "DeploymentSchedule"
+) -> None:
+    """Delete a schedule and the runs planned or waiting for it.
+
+    A run of it that is due already ends as cancelled. Deleting a schedule, Prefect deletes the due runs of
+    all others of the deployment too, unless they wait for a slot: so those are told to.
+    """
+    doing = f"remove schedule {schedule.id}"
+    await set_active(connection, deployment, schedule, active=False)  # from here on none is planned
+    before = datetime.now(UTC)
+    await connection.ask(doing, lambda client: _settle_due_runs(client, deployment.id, schedule.id))
+    await connection.ask(doing, lambda client: _delete(client, deployment.id, schedule.id))
+    await connection.ask(doing, lambda client: _delete_planned(client, deployment.id, schedule.id))
+    await plan_runs(connection, deployment, before)
+
+
+async def _settle_due_runs(client: "PrefectClient", deployment_id: UUID, schedule_id: UUID) -> None:
+    for run in await _waiting_runs(client, deployment_id, before=datetime.now(UTC)):
+        if _is_of(run, schedule_id):
+            await client.set_flow_run_state(run.id, Cancelled(message=DELETED_MESSAGE))
+        elif run.auto_scheduled and run.state_name != AwaitingConcurrencySlot().name:
+            waits: State[None] = AwaitingConcurrencySlot(
+                scheduled_time=run.next_scheduled_start_time or run.expected_start_time, message=KEPT_MESSAGE
+            )
+            await client.set_flow_run_state(run.id, waits)
+
+
+async def _delete(client: "PrefectClient", deployment_id: UUID, schedule_id: UUID) -> None:
+    try:
+        await client.delete_deployment_schedule(deployment_id, schedule_id)
+    except ObjectNotFound:
+        return
+
+
+async def _delete_planned(client: "PrefectClient", deployment_id: UUID, schedule_id: UUID) -> None:
+    """The runs that the scheduler was just making while the schedule was deleted."""
+    for run in await _waiting_runs(client, deployment_id):
+        if _is_of(run, schedule_id):
+            await client.delete_flow_run(run.id)
+
+
+async def _waiting_runs(
+    client: "PrefectClient", deployment_id: UUID, before: datetime | None = None
+) -> "list[FlowRun]":
+    runs: list[FlowRun] = []
+    while True:
+        page = await client.read_flow_runs(
+            flow_run_filter=FlowRunFilter(
+                deployment_id=FlowRunFilterDeploymentId(any_=[deployment_id]),
+                state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.SCHEDULED])),
+                expected_start_time=FlowRunFilterExpectedStartTime(before_=before),
+            ),
+            sort=FlowRunSort.EXPECTED_START_TIME_ASC,
+            limit=PAGE,
+            offset=len(runs),
+        )
+        runs += page
+        if len(page) < PAGE:
+            return runs
+
+
+def _is_of(run: "FlowRun", schedule_id: UUID) -> bool:
+    """Whether the schedule made the run, and no worker ever took it."""
+    creator = run.created_by
+    made = creator is not None and creator.type == "SCHEDULE" and creator.id == schedule_id
+    return made and run.run_count == 0
+
+
+async def plan_runs(
+    connection: PrefectConnection, deployment: "DeploymentResponse", since: datetime | None = None
+) -> None:
+    """Have the runs of all schedules planned now, those due since then included.
+
+    Each run is made once, however often it is planned. A paused deployment would be planned too.
+    """
+    if deployment.paused:
+        return
+    start = {} if since is None else {"start_time": since.isoformat()}
+    await connection.ask(
+        f"plan the runs of deployment {deployment.name}", partial(_schedule, deployment.id, start)
+    )
+
+
+async def _schedule(deployment_id: UUID, start: dict[str, str], client: "PrefectClient") -> None:
+    try:
+        await client.request(
+            "POST", "/deployments/{id}/schedule", path_params={"id": deployment_id}, json=start
+        )
+    except httpx.HTTPStatusError as exc:
+        if exc.response.status_code != httpx.codes.NOT_FOUND:
+            raise
+
+
+def _wanted(order: TriggerOrder) -> _Wanted:
+    calendar = calendar_of(order.condition, order.created_at)
+    schedule: CronSchedule | IntervalSchedule
+    if "cron" in calendar:
+        schedule = CronSchedule(cron=calendar["cron"], timezone=calendar["timezone"])
+    else:
+        anchor = datetime.fromisoformat(calendar["anchor"])
+        schedule = IntervalSchedule(
+            interval=parse_duration(calendar["every"]), anchor_date=anchor, timezone="UTC"
+        )
+    return _Wanted(schedule, _parameters(order), order.enabled)
+
+
+def _parameters(order: TriggerOrder) -> dict[str, Any]:
+    condition = order.condition
+    if isinstance(condition, ScheduledCondition):
+        cause = Cause(
+            type=condition.trigger_type, trigger_id=order.trigger_id, missed_runs=condition.missed_runs
+        )
+        return {"cause": cause.model_dump(mode="json", include={"type", "trigger_id", "missed_runs"})}
+    return monitor_parameters(order)
+
+
+def monitor_parameters(order: TriggerOrder) -> dict[str, Any]:
+    """What the monitor is told of a trigger."""
+    return {
+        "trigger_id": str(order.trigger_id),
+        "trigger_type": order.condition.trigger_type.value,
+        "condition": order.condition.model_dump(mode="json"),
+    }
+
+
+def schedules_seen(deployment: Mapping[str, Any], flow_name: str) -> Iterable[ScheduleSeen]:
+    """A deployment's schedules, from its JSON; people's own schedules of a monitor are no triggers."""
+    for schedule in deployment["schedules"]:
+        trigger_id = _trigger_id(schedule.get("slug"))
+        if trigger_id is None and flow_name == MONITOR_FLOW_NAME:
+            continue
+        yield ScheduleSeen(
+            schedule_id=UUID(schedule["id"]),
+            model_name=deployment["name"],
+            trigger_id=trigger_id,
+            condition=_calendar_of_json(schedule["schedule"]),
+            active=bool(schedule["active"]) and not deployment["paused"],
+            created_at=datetime.fromisoformat(schedule["created"]),
+        )
+
+
+def _trigger_id(slug: str | None) -> UUID | None:
+    if slug is None or not slug.startswith(SLUG_PREFIX):
+        return None
+    try:
+        return UUID(slug.removeprefix(SLUG_PREFIX))
+    except ValueError:
+        return None
+
+
+def _calendar(schedule: "SCHEDULE_TYPES") -> dict[str, Any]:
+    return _calendar_of_json(schedule.model_dump(mode="json"))
+
+
+def _calendar_of_json(schedule: Mapping[str, Any]) -> dict[str, Any]:
+    timezone = schedule.get("timezone") or "UTC"
+    if "cron" in schedule:
+        cron = {"cron": schedule["cron"], "timezone": timezone}
+        return cron if schedule.get("day_or", True) else {**cron, "day_or": False}
+    if "rrule" in schedule:
+        return {"rrule": schedule["rrule"], "timezone": timezone}
+    anchor = datetime.fromisoformat(schedule["anchor_date"]).astimezone(UTC)
+    every = {
+        "every": duration_text(timedelta(seconds=float(schedule["interval"]))),
+        "anchor": anchor.isoformat(),
+    }
+    return every if timezone == "UTC" else {**every, "timezone": timezone}

@@ -1,0 +1,177 @@
+"""The door to Prefect for triggers: schedules, automations, and the evaluations of monitors."""
+
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager
+from datetime import datetime
+from types import TracebackType
+from typing import Any, Self
+from uuid import UUID
+
+from retraining.errors import TriggerNotFound
+from retraining.orchestrator.automations import (
+    OURS,
+    automations_seen,
+    put_automation,
+    remove_automation,
+    set_automation_enabled,
+)
+from retraining.orchestrator.connection import REQUEST_SECONDS, PrefectConnection
+from retraining.orchestrator.evaluations import (
+    announce_breach,
+    evaluation_events,
+    keep_evaluation,
+    kept_evaluations,
+    latest_evaluation,
+)
+from retraining.orchestrator.labels import FLOW_NAME, LABEL_PREFIX, MONITOR_FLOW_NAME
+from retraining.orchestrator.listing import PAGE, Listed, all_rows
+from retraining.orchestrator.schedules import (
+    find_deployment,
+    find_schedule,
+    monitor_parameters,
+    put_schedule,
+    read_deployment,
+    remove_schedule,
+    schedules_seen,
+    set_active,
+)
+from retraining.orchestrator.values import ScheduleSeen, TriggerOrder, TriggersSeen
+from retraining.triggers.condition import ScheduledCondition
+from retraining.triggers.evaluation import Evaluation
+
+FLOWS = (FLOW_NAME, MONITOR_FLOW_NAME)
+
+
+class PrefectTriggers:
+    """The `TriggerOrchestrator` on a Prefect server."""
+
+    def __init__(
+        self,
+        api: str | PrefectConnection,
+        auth_string: str | None = None,
+        *,
+        request_seconds: float = REQUEST_SECONDS,
+        page_size: int = PAGE,
+    ) -> None:
+        """`api` is an address, to be entered, or a connection that somebody else opens and closes.
+
+        `auth_string` is user:password; None takes Prefect's own setting PREFECT_API_AUTH_STRING.
+        """
+        self._page_size = page_size
+        self._connection = (
+            PrefectConnection(api, auth_string, request_seconds) if isinstance(api, str) else api
+        )
+
+    async def __aenter__(self) -> Self:
+        await self._connection.__aenter__()
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self._connection.__aexit__(exc_type, exc, traceback)
+
+    async def put_trigger(self, order: TriggerOrder) -> None:
+        """See `TriggerOrchestrator.put_trigger`."""
+        condition = order.condition
+        retrain = await read_deployment(self._connection, f"{FLOW_NAME}/{order.model_name}")
+        if isinstance(condition, ScheduledCondition):
+            await put_schedule(self._connection, retrain, order)
+            return
+        monitor = await read_deployment(self._connection, f"{MONITOR_FLOW_NAME}/{order.model_name}")
+        # The automation first: no check may find a breach that nobody listens to.
+        await put_automation(self._connection, order, condition, retrain.id)
+        await put_schedule(self._connection, monitor, order)
+
+    async def remove_trigger(self, trigger_id: UUID, model_name: str) -> None:
+        """See `TriggerOrchestrator.remove_trigger`."""
+        await remove_automation(self._connection, trigger_id)
+        for flow in FLOWS:
+            deployment = await find_deployment(self._connection, f"{flow}/{model_name}")
+            schedule = None if deployment is None else find_schedule(deployment, trigger_id)
+            if deployment is not None and schedule is not None:
+                await remove_schedule(self._connection, deployment, schedule)
+
+    async def set_enabled(self, trigger_id: UUID, model_name: str, *, enabled: bool) -> None:
+        """See `TriggerOrchestrator.set_enabled`. Raises TriggerNotFound if it has no schedule."""
+        found = False
+        for flow in FLOWS:
+            deployment = await find_deployment(self._connection, f"{flow}/{model_name}")
+            schedule = None if deployment is None else find_schedule(deployment, trigger_id)
+            if deployment is not None and schedule is not None:
+                found = True
+                await set_active(self._connection, deployment, schedule, active=enabled)
+        if not found:
+            raise TriggerNotFound(trigger_id)
+        await set_automation_enabled(self._connection, trigger_id, enabled=enabled)
+
+    async def triggers_seen(self) -> TriggersSeen:
+        """See `TriggerOrchestrator.triggers_seen`."""
+        schedules: list[ScheduleSeen] = []
+        deployed_at: dict[str, datetime] = {}
+        retrain_ids: set[UUID] = set()
+        for flow in FLOWS:
+            wanted = {"flows": {"name": {"any_": [flow]}}, "sort": "NAME_ASC"}
+            for deployment in await self._all("/deployments/filter", wanted):
+                deployed_at[f"{flow}/{deployment['name']}"] = datetime.fromisoformat(deployment["updated"])
+                schedules.extend(schedules_seen(deployment, flow))
+                if flow == FLOW_NAME:
+                    retrain_ids.add(UUID(deployment["id"]))
+        automations = automations_seen(await self._all("/automations/filter", OURS), frozenset(retrain_ids))
+        return TriggersSeen(schedules, automations, deployed_at)
+
+    async def start_check(
+        self,
+        order: TriggerOrder,
+        *,
+        as_of: datetime | None,
+        report: bool,
+        by: str,
+        correlation_id: str | None,
+    ) -> UUID:
+        """See `TriggerOrchestrator.start_check`."""
+        monitor = await read_deployment(self._connection, f"{MONITOR_FLOW_NAME}/{order.model_name}")
+        parameters = {
+            "model_name": order.model_name,
+            **monitor_parameters(order),
+            "enabled": order.enabled,
+            "as_of": None if as_of is None else as_of.isoformat(),
+            "report": report,
+            "by": by,
+        }
+        labels: dict[str, Any] = {f"{LABEL_PREFIX}triggered_by": by}
+        if correlation_id is not None:
+            labels[f"{LABEL_PREFIX}correlation_id"] = correlation_id
+        run = await self._connection.ask(
+            f"start a check of trigger {order.trigger_id}",
+            lambda client: client.create_flow_run_from_deployment(
+                monitor.id, parameters=parameters, name=f"{order.model_name} for {by}", labels=labels
+            ),
+        )
+        return run.id
+
+    async def announce_breach(self, evaluation: Evaluation) -> None:
+        """See `TriggerOrchestrator.announce_breach`."""
+        await announce_breach(self._connection, evaluation)
+
+    async def keep_evaluation(self, evaluation: Evaluation) -> None:
+        """See `TriggerOrchestrator.keep_evaluation`."""
+        await keep_evaluation(self._connection, evaluation)
+
+    async def latest_evaluation(self, trigger_id: UUID) -> Evaluation | None:
+        """See `TriggerOrchestrator.latest_evaluation`."""
+        return await latest_evaluation(self._connection, trigger_id)
+
+    def kept_evaluations(self, since: datetime | None) -> AsyncIterator[Evaluation]:
+        """See `TriggerOrchestrator.kept_evaluations`."""
+        return kept_evaluations(self._connection, since, self._page_size)
+
+    def evaluation_events(self) -> AbstractAsyncContextManager[AsyncIterator[Evaluation]]:
+        """See `TriggerOrchestrator.evaluation_events`."""
+        return evaluation_events(self._connection)
+
+    async def _all(self, path: Listed, wanted: dict[str, Any]) -> list[dict[str, Any]]:
+        return await all_rows(self._connection, path, wanted, page_size=self._page_size)

@@ -1,0 +1,311 @@
+"""Keeps triggers and their evaluations in step with Prefect: its event stream, and comparing at intervals."""
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any, assert_never
+from uuid import UUID
+
+from retraining.background import in_background
+from retraining.errors import Unavailable
+from retraining.jobs.job import TriggerType
+from retraining.jobs.plain import storable_json, storable_text
+from retraining.jobs.repository import move_mark, read_mark
+from retraining.orchestrator.values import ScheduleSeen, TriggerOrchestrator, TriggersSeen
+from retraining.store.database import Database
+from retraining.triggers import repository
+from retraining.triggers.evaluation import Evaluation
+from retraining.triggers.evaluation_log import EvaluationLog
+from retraining.triggers.external import ExternalBreaches
+from retraining.triggers.ledger import TriggerLedger, order_of
+from retraining.triggers.mirroring import Action, Appear, Follow, Forget, Put, Remove, Vanish, mirror
+from retraining.triggers.trigger import RetrainingTrigger, TriggerPhase
+
+logger = logging.getLogger(__name__)
+
+SHORTEST_INTERVAL = 2.0
+INTERVAL_PER_COST = 20
+"""Comparing takes at most so small a share of the time."""
+CATCH_UP_SECONDS = 60.0
+"""How often evaluations are read that no event told of, beside doing so after every gap in the events."""
+OVERLAP = timedelta(minutes=5)
+"""Read again before the mark: Prefect's clock is not ours."""
+BATCH = 200
+INBOX = 10_000
+TELL_SECONDS = 5.0
+EVALUATIONS_MARK = "evaluations"
+DEPLOYED_MARK = "deployed "
+
+
+class TriggerSync:
+    """The background work of the facade for triggers. Several replicas may run it on one database.
+
+    What people do to schedules and automations in Prefect shows in the table; what got lost there is put
+    back; what a crash left half done is ended. Evaluations are copied into the table, each once.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        orchestrator: TriggerOrchestrator,
+        *,
+        shortest_interval: float = SHORTEST_INTERVAL,
+    ) -> None:
+        """`shortest_interval` in seconds: how soon after a comparison the next one may begin."""
+        self._shortest_interval = shortest_interval
+        self._database = database
+        self._orchestrator = orchestrator
+        self._ledger = TriggerLedger(database)
+        self._log = EvaluationLog(database)
+        self._external = ExternalBreaches(database, orchestrator)
+        self._inbox: list[Evaluation] = []
+        self._arrived = asyncio.Event()
+        self._gap = asyncio.Event()
+        self._suspects: frozenset[UUID] = frozenset()
+        self._strangers: frozenset[UUID] = frozenset()
+        self.live = False
+        """Whether evaluations arrive as events; otherwise only reading them at intervals brings them."""
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Follow Prefect while the block runs; neither it nor the database need be there at the start."""
+        self._gap.set()
+        works = (self._listen, self._write, self._close_gaps, self._keep_comparing, self._keep_telling)
+        async with in_background("triggers", *works):
+            yield
+
+    async def compare(self) -> None:
+        """Compare triggers with Prefect once, and do what follows from it.
+
+        Raises:
+            OrchestratorUnavailable, StoreUnavailable: nothing is lost, the next time does the rest.
+        """
+        # Before Prefect is asked: a trigger made meanwhile is judged the next time.
+        started = datetime.now(UTC)
+        async with self._database.session() as session:
+            triggers = await repository.undeleted_triggers(session)
+            deployed = await repository.marks_of(session, DEPLOYED_MARK)
+        seen = await self._orchestrator.triggers_seen()
+        triggers, seen = await self._with_deleted(triggers, seen, started)
+        found = mirror(
+            triggers.values(),
+            seen,
+            deployed_before=deployed,
+            suspects=self._suspects,
+            now=datetime.now(UTC),
+        )
+        self._suspects = found.suspects
+        self._mention(found.strangers)
+        await self._write_down(found.actions)
+        for action in found.actions:
+            await self._carry_out(action)
+        await self._remember(seen.deployed_at, deployed)
+
+    async def catch_up(self) -> None:
+        """Copy the evaluations that no event told of.
+
+        Raises:
+            OrchestratorUnavailable, StoreUnavailable: nothing is lost, the next time does the rest.
+        """
+        started = datetime.now(UTC)
+        async with self._database.session() as session:
+            mark = await read_mark(session, EVALUATIONS_MARK)
+        some: list[Evaluation] = []
+        async for evaluation in self._orchestrator.kept_evaluations(None if mark is None else mark - OVERLAP):
+            some.append(evaluation)
+            if len(some) == BATCH:
+                await self._record(some)
+                some = []
+        await self._record(some)
+        async with self._database.write() as session:
+            await move_mark(session, EVALUATIONS_MARK, started)
+
+    # Evaluations
+
+    async def _listen(self) -> None:
+        """Take events until the stream is cut."""
+        try:
+            async with self._orchestrator.evaluation_events() as evaluations:
+                self.live = True
+                self._gap.set()
+                async for evaluation in evaluations:
+                    if len(self._inbox) < INBOX:
+                        self._inbox.append(evaluation)
+                    else:
+                        self._gap.set()
+                    self._arrived.set()
+        finally:
+            self.live = False
+
+    async def _write(self) -> None:
+        """Write what arrived, many in one transaction, until nothing is left."""
+        if not self._inbox:
+            await self._arrived.wait()
+        self._arrived.clear()
+        while self._inbox:
+            some = self._inbox[:BATCH]
+            await self._record(some)
+            del self._inbox[: len(some)]
+
+    async def _close_gaps(self) -> None:
+        """Catch up when it is time, or at once if events may have been missed."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(CATCH_UP_SECONDS):
+                await self._gap.wait()
+        self._gap.clear()
+        try:
+            await self.catch_up()
+        except Exception:
+            self._gap.set()
+            raise
+
+    async def _record(self, evaluations: Sequence[Evaluation]) -> None:
+        """Write evaluations; one that cannot be written for a reason of its own holds up no other."""
+        if not evaluations:
+            return
+        try:
+            await self._log.record(evaluations)
+        except Unavailable:
+            raise
+        except Exception:
+            if len(evaluations) == 1:
+                facts = {"evaluation_id": str(evaluations[0].id)}
+                logger.exception("an evaluation cannot be written", extra=facts)
+                return
+            for evaluation in evaluations:
+                await self._record([evaluation])
+
+    async def _keep_telling(self) -> None:
+        """Tell Prefect of the breaches that a request wrote down and could not tell."""
+        await asyncio.sleep(TELL_SECONDS)
+        await self._external.tell_untold(datetime.now(UTC))
+
+    # Triggers
+
+    async def _keep_comparing(self) -> None:
+        """Compare, then rest for as long as the effort asks."""
+        started = time.monotonic()
+        await self.compare()
+        await asyncio.sleep(max(self._shortest_interval, INTERVAL_PER_COST * (time.monotonic() - started)))
+
+    async def _with_deleted(
+        self, triggers: Mapping[UUID, RetrainingTrigger], seen: TriggersSeen, started: datetime
+    ) -> tuple[dict[UUID, RetrainingTrigger], TriggersSeen]:
+        """With the deleted triggers that Prefect holds, and without what was made since we started."""
+        others = _ids(seen) - triggers.keys()
+        async with self._database.session() as session:
+            rows = await repository.find_triggers(session, others) if others else {}
+        old = {
+            row.id: row
+            for row in rows.values()
+            if row.phase is TriggerPhase.DELETED and row.phase_since is not None and row.phase_since < started
+        }
+        young = rows.keys() - old.keys()
+        visible = replace(
+            seen,
+            schedules=[one for one in seen.schedules if (one.trigger_id or one.schedule_id) not in young],
+            automations={key: on for key, on in seen.automations.items() if key not in young},
+        )
+        return {**triggers, **old}, visible
+
+    async def _write_down(self, actions: Collection[Action]) -> None:
+        """All that only the table has to learn, in one transaction."""
+        moves: list[tuple[RetrainingTrigger, TriggerPhase, dict[str, Any]]] = []
+        new, forgotten = [], []
+        for action in actions:
+            match action:
+                case Appear(schedule):
+                    new.append(_made_in_prefect(schedule))
+                case Follow(trigger, enabled, condition):
+                    changes = {"enabled": enabled, "trigger_condition": storable_json(dict(condition))}
+                    moves.append((trigger, TriggerPhase.LIVE, changes))
+                case Vanish(trigger):
+                    moves.append((trigger, TriggerPhase.DELETED, {"enabled": False}))
+                case Forget(trigger):
+                    forgotten.append(trigger.id)
+                case Put() | Remove():
+                    pass
+                case _:
+                    assert_never(action)
+        if moves or new:
+            await self._ledger.move_all(moves, new)
+        if forgotten:
+            await self._ledger.forget(*forgotten)
+
+    async def _carry_out(self, action: Action) -> None:
+        """What Prefect has to be told; what fails for one trigger holds up no other."""
+        if not isinstance(action, Put | Remove):
+            return
+        facts = {"trigger_id": str(action.trigger.id), "model_name": action.trigger.model_name}
+        try:
+            if isinstance(action, Put):
+                await self._put(action, facts)
+            else:
+                await self._remove(action.trigger, facts)
+        except Unavailable:
+            raise
+        except Exception:
+            logger.exception("a trigger cannot be brought in step with Prefect", extra=facts)
+
+    async def _put(self, action: Put, facts: Mapping[str, str]) -> None:
+        enabled = action.enabled
+        changes = {} if enabled == action.trigger.enabled else {"enabled": enabled}
+        # The one replica that gets the row puts it; if it fails, the row says that it is still to be done.
+        claimed = await self._ledger.move(action.trigger, TriggerPhase.CHANGING, **changes)
+        if claimed is not None:
+            await self._orchestrator.put_trigger(order_of(claimed))
+            await self._ledger.move(claimed, TriggerPhase.LIVE)
+            logger.info("trigger put back into Prefect", extra=facts)
+
+    async def _remove(self, trigger: RetrainingTrigger, facts: Mapping[str, str]) -> None:
+        creating = trigger.phase in {TriggerPhase.CREATING, TriggerPhase.ABANDONED}
+        phase = TriggerPhase.ABANDONED if creating else TriggerPhase.REMOVING
+        claimed = await self._ledger.move(trigger, phase)
+        if claimed is not None:
+            await self._orchestrator.remove_trigger(trigger.id, trigger.model_name)
+            if creating:
+                # Nobody has asked Prefect for it since the step became stale: nothing more will come.
+                await self._ledger.forget(trigger.id)
+            else:
+                await self._ledger.move(claimed, TriggerPhase.DELETED, enabled=False)
+            logger.info("trigger removed from Prefect", extra=facts)
+
+    async def _remember(self, deployed: Mapping[str, datetime], before: Mapping[str, datetime]) -> None:
+        newer = {name: at for name, at in deployed.items() if name not in before or at > before[name]}
+        if newer:
+            async with self._database.write() as session:
+                for name, at in newer.items():
+                    await move_mark(session, f"{DEPLOYED_MARK}{name}", at)
+
+    def _mention(self, strangers: frozenset[UUID]) -> None:
+        for trigger_id in strangers - self._strangers:
+            logger.warning(
+                "Prefect holds a trigger that the store does not know; delete it in Prefect if nobody does",
+                extra={"trigger_id": str(trigger_id)},
+            )
+        self._strangers = strangers
+
+
+def _ids(seen: TriggersSeen) -> set[UUID]:
+    return {one.trigger_id or one.schedule_id for one in seen.schedules} | set(seen.automations)
+
+
+def _made_in_prefect(schedule: ScheduleSeen) -> RetrainingTrigger:
+    now = datetime.now(UTC)
+    return RetrainingTrigger(
+        id=schedule.schedule_id,
+        model_name=storable_text(schedule.model_name),
+        trigger_type=TriggerType.SCHEDULED,
+        trigger_condition=storable_json(dict(schedule.condition)),
+        enabled=schedule.active,
+        created_by="prefect",
+        created_at=schedule.created_at,
+        updated_at=now,
+        phase=TriggerPhase.LIVE,
+        phase_since=now,
+        origin="prefect",
+    )

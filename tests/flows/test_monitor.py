@@ -1,0 +1,156 @@
+"""The monitor on real servers: what a check leaves in Prefect and in MLflow, and what it starts."""
+
+import asyncio
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+from mlflow import MlflowClient
+from prefect import get_client
+from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId
+from prefect.client.schemas.objects import Artifact, State
+
+from flows.monitor import monitor
+from flows.retrain import retrain
+from retraining.orchestrator.triggers import PrefectTriggers
+from retraining.triggers.evaluation import Action, Evaluation, Outcome
+from tests.flows.drifting import DAY, MOVES_AT
+
+pytestmark = pytest.mark.usefixtures("servers", "models")
+
+
+@pytest.fixture
+def models(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RETRAINING_MODELS", "tests.flows.drifting:moving,tests.flows.drifting:staying")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def champions() -> Iterator[None]:
+    """Trained once: by the first test that needs them."""
+    _champions.clear()
+    yield
+    _champions.clear()
+
+
+_champions: dict[str, str] = {}
+
+
+async def crown(model_name: str) -> None:
+    """A job trains the champion on the first twenty days."""
+    if model_name not in _champions:
+        state = await asyncio.to_thread(retrain, model_name, {}, MOVES_AT, return_state=True)
+        assert state.is_completed(), state.message
+        _champions[model_name] = str(state.message)
+
+
+async def check(model_name: str, as_of: datetime, **given: Any) -> State[Any]:
+    return await monitor(model_name, as_of=as_of, return_state=True, **given)  # type: ignore[no-any-return,call-overload]  # Prefect types it without the keyword
+
+
+async def artifacts_of(state: State[Any]) -> dict[str, Artifact]:
+    async with get_client() as client:
+        found = await client.read_artifacts(
+            artifact_filter=ArtifactFilter(
+                flow_run_id=ArtifactFilterFlowRunId(any_=[state.state_details.flow_run_id])
+            )
+        )
+    return {str(artifact.key): artifact for artifact in found}
+
+
+async def kept(prefect_api: str, trigger_id: UUID) -> Evaluation | None:
+    async with PrefectTriggers(prefect_api) as triggers:
+        return await triggers.latest_evaluation(trigger_id)
+
+
+async def test_a_breach_is_kept_shown_and_reported(prefect_api: str, mlflow_url: str) -> None:
+    await crown("moving")
+    trigger_id = uuid4()
+
+    state = await check(
+        "moving", DAY + timedelta(days=40), trigger_id=str(trigger_id), trigger_type="drift", condition={}
+    )
+
+    assert state.is_completed(), state.message
+    assert str(state.message).startswith("breached: 2 of 3 columns drifted")
+    evaluation = await kept(prefect_api, trigger_id)
+    assert evaluation is not None
+    assert evaluation.id == state.state_details.flow_run_id
+    assert (evaluation.outcome, evaluation.action) == (Outcome.BREACHED, Action.FIRED)
+    assert (evaluation.window_start, evaluation.rows) == (MOVES_AT, 2_000 - 1)
+    assert [column.column for column in evaluation.columns] == ["amount", "way", "quiet"]
+
+    shown = await artifacts_of(state)
+    assert "| amount | **yes** |" in str(shown["moving-drift-check"].data)
+    assert evaluation.report_url is not None
+    assert evaluation.report_url in str(shown["moving-drift-report"].data)
+
+    client = MlflowClient(mlflow_url, registry_uri=mlflow_url)
+    run = client.get_run(evaluation.report_url.rpartition("/")[2])
+    assert run.info.status == "FINISHED"
+    assert run.data.metrics["drift_share"] == pytest.approx(2 / 3)
+    assert run.data.metrics["drift/amount"] > 1
+    assert run.data.tags["retraining.evaluation_id"] == str(evaluation.id)
+    files = {file.path for file in client.list_artifacts(run.info.run_id)}
+    assert files == {"drift_report.html", "evaluation.json"}
+
+
+async def test_a_stable_window_is_quiet_and_leaves_no_report(prefect_api: str) -> None:
+    await crown("staying")
+    trigger_id = uuid4()
+
+    state = await check("staying", DAY + timedelta(days=40), trigger_id=str(trigger_id))
+
+    assert state.is_completed()
+    assert state.message == "quiet: none of 3 columns drifted"
+    evaluation = await kept(prefect_api, trigger_id)
+    assert evaluation is not None
+    assert (evaluation.outcome, evaluation.action, evaluation.report_url) == (Outcome.QUIET, Action.NONE, None)
+    assert "staying-drift-report" not in await artifacts_of(state)
+
+
+async def test_a_persons_run_in_the_interface_shows_and_starts_nothing(prefect_api: str) -> None:
+    await crown("moving")
+
+    state = await check("moving", DAY + timedelta(days=40))
+
+    assert str(state.message).startswith("breached: ")
+    shown = await artifacts_of(state)
+    assert set(shown) == {"moving-drift-check", "moving-drift-report"}
+    assert "Done about it: nothing" in str(shown["moving-drift-check"].data)
+    run_id = state.state_details.flow_run_id
+    assert run_id is not None
+    assert await kept(prefect_api, run_id) is None
+
+
+async def test_a_model_without_champion_is_not_judged(prefect_api: str) -> None:
+    trigger_id = uuid4()
+    state = await check("churn", DAY, trigger_id=str(trigger_id))
+    assert state.is_completed()
+    assert state.message == "not_judged: churn has no champion yet to compare with"
+
+
+async def test_a_check_that_fails_is_kept_with_its_reason(prefect_api: str) -> None:
+    trigger_id = uuid4()
+    state = await check("no-such", DAY, trigger_id=str(trigger_id))
+    assert state.is_failed()
+    assert "unknown model 'no-such'" in str(state.message)
+    evaluation = await kept(prefect_api, trigger_id)
+    assert evaluation is not None
+    assert evaluation.outcome is Outcome.FAILED
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"condition": {"drift_share": 2}}, "drift_share: Input should be less than or equal to 1"),
+        ({"trigger_type": "scheduled"}, "trigger_condition"),
+        ({"trigger_type": "weekly"}, "'weekly' is neither drift nor performance"),
+        ({"trigger_id": "mine"}, "trigger_id 'mine' is no id"),
+    ],
+)
+async def test_what_cannot_be_checked_fails_and_says_why(given: dict[str, Any], message: str) -> None:
+    state = await check("moving", DAY, **given)
+    assert state.is_failed()
+    assert message in str(state.message)
