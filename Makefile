@@ -30,8 +30,8 @@ format: $(STAMP)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: $(STAMP) ## The benchmarks, printing ratios.
-	$(BIN)/python -m benchmarks
+bench: $(STAMP) ## The benchmarks, half an hour; make bench BENCH=--quick: two minutes.
+	$(BIN)/python -m benchmarks $(BENCH)
 
 lock:           ## Renew requirements.lock (needs uv): names, versions and hashes, no addresses.
 	uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes \

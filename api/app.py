@@ -13,7 +13,7 @@ from api.router import create_router
 from retraining.settings import Settings
 
 DESCRIPTION = """
-Start retraining jobs, follow them, and decide which version serves.
+Start retraining jobs, or have triggers start them; follow them, and decide which version serves.
 
 Every request but `/health` and `/ready` carries an API key: `Authorization: Bearer rt_...` or `X-API-Key`.
 Every error has the shape `ErrorResponse`; its correlation id is in `X-Correlation-ID` and in the logs too.

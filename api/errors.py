@@ -45,6 +45,7 @@ STATUSES: Mapping[type[Exception], int] = {
     errors.RegistryRefused: 502,
     errors.NotDeployed: 503,
     errors.InvalidCatalog: 503,
+    errors.TooManyFollowers: 503,
     errors.Unavailable: 503,
 }
 """The status of every domain error; a class stands for its subclasses too. `error` is the class's name."""
@@ -66,6 +67,8 @@ HTTP_ERRORS: Mapping[int, str] = {
 """The `error` of what HTTP itself refuses, or a host's own authentication."""
 
 RETRY_AFTER_SECONDS = 5
+ECHOED = 200
+"""How many characters of a path an answer repeats."""
 
 
 class FieldProblem(BaseModel):
@@ -195,14 +198,16 @@ def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
 def nothing_at(request: Request) -> HTTPException:
     """The path is unknown."""
-    return HTTPException(404, f"there is nothing at {request.url.path}")
+    return HTTPException(404, f"there is nothing at {shortened(request.url.path)}")
 
 
 def not_allowed(request: Request, allowed: Iterable[str]) -> HTTPException:
     """The path is known, with other methods."""
     listed = ", ".join(sorted(allowed))
     return HTTPException(
-        405, f"{request.method} is not for {request.url.path}, only {listed}", {"Allow": listed}
+        405,
+        f"{shortened(request.method)} is not for {shortened(request.url.path)}, only {listed}",
+        {"Allow": listed},
     )
 
 
@@ -223,7 +228,7 @@ def _domain_problem(exc: Exception, status: int) -> Problem:
     match exc:
         case errors.NotAuthenticated():
             headers["WWW-Authenticate"] = 'Bearer realm="retraining"'
-        case errors.Unavailable() | errors.PromotionLockBusy():
+        case errors.Unavailable() | errors.PromotionLockBusy() | errors.TooManyFollowers():
             headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
         case errors.InvalidRequest():
             details = _field_problems([(exc.field, exc.problem)])
@@ -255,6 +260,11 @@ def _field_of(location: Sequence[str | int]) -> str:
 
 def _field_problems(found: Iterable[tuple[str, str]]) -> list[FieldProblem]:
     return [FieldProblem(field=_printable(name), problem=_printable(problem)) for name, problem in found]
+
+
+def shortened(text: str) -> str:
+    """What a caller sent, as far as it helps to recognise it."""
+    return text if len(text) <= ECHOED else f"{text[:ECHOED]}…"
 
 
 def _printable(text: str) -> str:

@@ -5,7 +5,7 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Header, Response
+from fastapi import APIRouter, Depends, Header, Response
 from sse_starlette import EventSourceResponse, ServerSentEvent
 
 from api.authentication import CAN_READ
@@ -47,9 +47,17 @@ STREAM: dict[str, Any] = {
 }
 
 
+async def _a_place(facade: TheFacade) -> AsyncIterator[None]:
+    with facade.feed.place():
+        yield  # until the stream has ended: FastAPI closes its dependencies after the answer
+
+
+A_PLACE = Depends(_a_place)
+
+
 @router.get(
     "/events",
-    dependencies=[CAN_READ],
+    dependencies=[CAN_READ, A_PLACE],
     response_class=EventSourceResponse,
     responses={200: STREAM, **documented()},
 )
@@ -60,7 +68,7 @@ async def follow_retraining_jobs(facade: TheFacade, last_event_id: LastEventId =
 
 @router.get(
     "/{job_id}/events",
-    dependencies=[CAN_READ],
+    dependencies=[CAN_READ, A_PLACE],
     response_class=EventSourceResponse,
     responses={200: STREAM, 204: {"description": "The job is over and all was read"}, **documented(404)},
 )

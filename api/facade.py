@@ -72,7 +72,7 @@ async def running_facade(settings: Settings, doors: Doors) -> AsyncIterator[Faca
         database = Database(settings.database, settings.database_busy_seconds)
         stack.push_async_callback(database.close)
         await database.migrate()
-        feed = JobFeed(database)
+        feed = JobFeed(database, places=settings.max_followers)
         sync = JobSync(database, orchestrator, settings, feed)
         keys = KeyStore(database)
         stack.push_async_callback(keys.settle)

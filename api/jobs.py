@@ -9,7 +9,7 @@ from fastapi import APIRouter, Depends, Header, Path, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from api.authentication import CAN_READ, Canceller, Trigger
-from api.errors import documented
+from api.errors import documented, shortened
 from api.facade import TheFacade
 from api.links import LOCATION, NEXT_PAGE, job_links, link_next_page, with_todays_links
 from api.route import FacadeRoute, by_name
@@ -38,7 +38,7 @@ async def job_id_in_path(
     try:
         return UUID(job_id)
     except ValueError:
-        raise JobNotFound(job_id) from None
+        raise JobNotFound(shortened(job_id)) from None
 
 
 JobId = Annotated[UUID, Depends(job_id_in_path)]

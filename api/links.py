@@ -9,6 +9,7 @@ from fastapi import Request, Response
 from api.facade import Facade, facade_of
 from retraining.jobs.job import RetrainingJob
 from retraining.registry.pages import at_todays_address, model_page
+from retraining.triggers.evaluation import Evaluation
 
 LOCATION: dict[str, Any] = {
     "headers": {"Location": {"description": "The path of what was made.", "schema": {"type": "string"}}}
@@ -45,6 +46,14 @@ def with_todays_links(facade: Facade, job: RetrainingJob) -> RetrainingJob:
     if job.mlflow_run_url is not None:
         job.mlflow_run_url = at_todays_address(job.mlflow_run_url, facade.settings.mlflow)
     return job
+
+
+def with_todays_report(facade: Facade, evaluation: Evaluation) -> Evaluation:
+    """The evaluation with its report where MLflow is today."""
+    if evaluation.report_url is None:
+        return evaluation
+    today = at_todays_address(evaluation.report_url, facade.settings.mlflow)
+    return evaluation.model_copy(update={"report_url": today})
 
 
 def check_links(request: Request, trigger_id: UUID, check_id: UUID) -> dict[str, str]:

@@ -8,10 +8,10 @@ from fastapi import APIRouter, Depends, Header, Path, Query, Request, Response
 from pydantic import Field
 
 from api.authentication import CAN_READ, Trigger
-from api.errors import documented
+from api.errors import documented, shortened
 from api.facade import TheFacade
 from api.jobs import Message
-from api.links import LOCATION, NEXT_PAGE, check_links, link_next_page, path_to
+from api.links import LOCATION, NEXT_PAGE, check_links, link_next_page, path_to, with_todays_report
 from api.route import FacadeRoute, by_name
 from api.schemas import CheckRequest, CheckResponse, TriggerChanged, TriggerWanted
 from retraining.catalog.spec import ModelName
@@ -37,7 +37,7 @@ async def trigger_id_in_path(trigger_id: Annotated[str, Path(description="The tr
     try:
         return UUID(trigger_id)
     except ValueError:
-        raise TriggerNotFound(trigger_id) from None
+        raise TriggerNotFound(shortened(trigger_id)) from None
 
 
 TriggerId = Annotated[UUID, Depends(trigger_id_in_path)]
@@ -103,7 +103,8 @@ async def change_retraining_trigger(
 ) -> TriggerPublic:
     """Switch a trigger on or off, or give it another condition. Needs the scope `trigger`.
 
-    A disabled monitor's trigger is not checked by itself, and fires on nobody's word but a manual job's.
+    A disabled trigger is never due; it can be checked by hand, which is recorded and starts nothing. The
+    times of a schedule that was made in Prefect are changed there.
     """
     return await facade.triggers.change(trigger_id, change, by=caller.name)
 
@@ -183,4 +184,4 @@ async def list_retraining_trigger_evaluations(
     page = await facade.triggers.evaluations(trigger_id, limit=limit, offset=offset, cursor=cursor)
     if page.next_cursor is not None:
         link_next_page(request, response, cursor=page.next_cursor)
-    return [*page.evaluations]
+    return [with_todays_report(facade, evaluation) for evaluation in page.evaluations]

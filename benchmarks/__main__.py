@@ -1,17 +1,41 @@
-"""`make bench`: every benchmark, as a table of ratios."""
+"""`make bench`: every benchmark, and one table of what came out beside what should.
 
+make bench                         everything, about half an hour
+make bench BENCH=--quick           two minutes, smaller: the figures say less
+make bench BENCH="--nannyml-python .nannyml/bin/python"     also NannyML, from an environment of its own
+"""
+
+import argparse
 import os
 import platform
+from collections.abc import Iterator, Sequence
 
-from benchmarks import sources
+from benchmarks import drift, sources, triggers
+from benchmarks.ratio import Line, print_lines
+
+QUICK_DRIFT = (
+    *("--rows", "100000", "--rounds", "1", "--memory-rows", "1000000"),
+    *("--pairs", "20", "--evidently-pairs", "2"),
+)
+QUICK_TRIGGERS = ("--triggers", "60", "--models", "12")
 
 
-def main() -> None:
-    """Print the machine and the table; figures are medians, the two sides measured in turns."""
+def lines(*, quick: bool, nannyml_python: str | None) -> Iterator[Line]:
+    """Every figure, as it is measured."""
+    yield from (ratio.line() for ratio in sources.ratios(rows=300_000 if quick else sources.ROWS))
+    peer = () if nannyml_python is None else ("--nannyml-python", nannyml_python)
+    yield from drift.lines((*(QUICK_DRIFT if quick else ()), *peer))
+    yield from triggers.lines(QUICK_TRIGGERS if quick else ())
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure, and print the machine and the table; the sides of a ratio take turns."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="smaller, in about two minutes")
+    parser.add_argument("--nannyml-python", help="an interpreter with nannyml and statsmodels")
+    chosen = parser.parse_args(arguments)
     print(f"{platform.platform()}, {os.cpu_count()} processors, Python {platform.python_version()}\n")
-    print("| ours / peer | ours | peer | ratio |\n|---|---:|---:|---:|")
-    for ratio in sources.ratios():
-        print(ratio)
+    print_lines([*lines(quick=chosen.quick, nannyml_python=chosen.nannyml_python)])
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """The drift check beside its peers: speed, memory, false alarms and power.
 
-    python -m benchmarks.drift                     speed and memory, 100 pairs per table row
-    python -m benchmarks.drift --pairs 1000        the whole table
+    python -m benchmarks.drift                     everything, which takes about half an hour
+    python -m benchmarks.drift --pairs 100         fewer pairs of samples
     python -m benchmarks.drift --nannyml-python P  also NannyML, installed with statsmodels for interpreter P
 
 Ratios are of medians of the same run, the ways taking turns, for other programs slow all of them alike.
@@ -14,22 +14,32 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
 from multiprocessing import get_context
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import polars as pl
+from scipy.stats import binom
 
+from benchmarks.ratio import Line, at_least, at_most, print_lines
 from retraining.drift.profile import build_profile
 from retraining.drift.profile_format import dump_profile
 from retraining.drift.scan import scan_window
 from retraining.drift.verdict import DriftSettings, check_drift
 from tests.drift.samples import mixed_columns
 
+BOUNDED_ROWS = 1_000_000
+READING = 3.0
+"""How many times the time of merely reading a drift check may take."""
+FASTER = {"evidently": 100.0, "nannyml": 30.0}
+"""How many times faster than these it should be."""
+MEGABYTES = 256.0
+POWER = 0.99
 WORKER = Path(__file__).with_name("drift_worker.py")
 ROOT = WORKER.parents[1]
 PART = 1_000_000
@@ -100,7 +110,7 @@ def store_profile(reference: pl.DataFrame, file: Path) -> None:
     file.write_bytes(dump_profile(build_profile(reference, reference.columns)))
 
 
-def print_speed(folder: Path, rows: int, rounds: int, peers: dict[str, str]) -> None:
+def speed(folder: Path, rows: int, rounds: int, peers: dict[str, str]) -> Iterator[Line]:
     """How long each way takes for `rows`, beside merely reading. `peers` run once, by their Python."""
     files = reference, current, profile = (
         folder / "reference.parquet",
@@ -124,9 +134,17 @@ def print_speed(folder: Path, rows: int, rounds: int, peers: dict[str, str]) -> 
         own, peak = seconds[way], max(turn.megabytes for turn in measured)
         ratios = f"{own / seconds['read_only']:>12.2f}{own / seconds['ours']:>10.1f}"
         print(f"{way:12}{own:>10.3f}{ratios}{peak:>10.0f}", flush=True)
+    of = f"drift check of {rows:,} rows x 20 columns"
+    reading = f"{of}: time / time of merely reading them with polars"
+    lines = [at_most(reading, seconds["ours"] / seconds["read_only"], READING)]
+    lines += [
+        at_least(f"{of}: {way}'s time / ours", seconds[way] / seconds["ours"], FASTER[way]) for way in peers
+    ]
+    # Small files cost what starting costs: the bounds are for large ones.
+    yield from lines if rows >= BOUNDED_ROWS else [replace(line, bound="-", kept=None) for line in lines]
 
 
-def print_memory(folder: Path, rows: int) -> None:
+def memory(folder: Path, rows: int) -> Iterator[Line]:
     """The peak memory of checking `rows`, in row groups as polars and as pandas write them."""
     profile, current = folder / "profile", folder / "current.parquet"
     store_profile(twenty_columns(100_000, seed=1, drifted=False), profile)
@@ -137,6 +155,12 @@ def print_memory(folder: Path, rows: int) -> None:
         for way in ("read_only", "ours"):
             measured = measure(way, (current, current, profile), runs=1)
             print(f"{way:12}{measured.median:>10.3f} s{measured.megabytes:>10.0f} MB", flush=True)
+        yield at_most(
+            f"drift check of {rows:,} rows in {writer}'s row groups: peak memory",
+            measured.megabytes,
+            MEGABYTES,
+            "MB",
+        )
 
 
 def count_alarms(pairs: range, rows: int, shift: float, by_evidently: int) -> dict[str, int]:
@@ -171,27 +195,40 @@ def _share_by_evidently(reference: pl.DataFrame, current: pl.DataFrame) -> float
     return float(count["share"])
 
 
-def print_alarms(pairs: int, by_evidently: int) -> None:
+def alarms(pairs: int, by_evidently: int) -> Iterator[Line]:
     """Which share of pairs fires without drift, and with half a standard deviation in half the columns."""
-    print("\nShare of pairs that fire, 20 mixed columns. any: a column is flagged; half: half of them are")
-    print(f"{'rows':>8}{'shift':>7}{'pairs':>7}{'any .01':>9}{'any .05':>9}{'half .01':>10}", end="")
-    print(f"{'pairs':>8}{'Evidently any':>15}{'half':>7}")
-    workers = os.cpu_count() or 1
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+    peers = min(by_evidently, pairs)
+    with ProcessPoolExecutor(os.cpu_count() or 1, mp_context=get_context("spawn")) as pool:
         for shift, rows in ((0.0, 500), (0.0, 5_000), (0.0, 50_000), (0.5, 500), (0.5, 5_000)):
             chunks = [range(start, min(start + 10, pairs)) for start in range(0, pairs, 10)]
             answers = [pool.submit(count_alarms, chunk, rows, shift, by_evidently) for chunk in chunks]
             fired = {rule: sum(answer.result()[rule] for answer in answers) for rule in answers[0].result()}
-            peers = min(by_evidently, pairs)
-            print(f"{rows:>8,}{shift:>7}{pairs:>7,}", end="")
-            print(f"{fired['any 0.01'] / pairs:>9.2%}{fired['any 0.05'] / pairs:>9.2%}", end="")
-            print(f"{fired['half 0.01'] / pairs:>10.2%}{peers:>8}", end="")
-            for rule in ("evidently any", "evidently half"):
-                print(
-                    f"{fired[rule] / peers if peers else float('nan'):>{15 if 'any' in rule else 7}.0%}",
-                    end="",
-                )
-            print(flush=True)
+            print(
+                f"{rows:,} rows, shift {shift}, {pairs:,} pairs: {fired} (Evidently: of {peers})", flush=True
+            )
+            yield from _alarm_lines(rows, shift, pairs, fired, peers)
+
+
+def _alarm_lines(rows: int, shift: float, pairs: int, fired: Mapping[str, int], peers: int) -> Iterator[Line]:
+    theirs = f"; Evidently's default {fired['evidently any'] / peers:.0%} of {peers}" if peers else ""
+    if not shift:
+        for rate in (0.01, 0.05):
+            count = fired[f"any {rate}"]
+            yield Line(
+                f"false alarms of any of 20 columns, {rows:,} rows, false_alarm_rate {rate:g}",
+                f"{count / pairs:.2%} of {pairs:,}{theirs}",
+                f"<= {rate:.0%}",
+                # Within sampling error: so many or more come by chance in one of a hundred such counts.
+                kept=bool(binom.sf(count - 1, pairs, rate) > 0.01),
+            )
+        return
+    found = fired["half 0.01"] / pairs
+    line = Line(
+        f"half a standard deviation in half of 20 columns, {rows:,} rows, found by default",
+        f"{found:.2%} of {pairs:,}"
+        + (f"; Evidently's default {fired['evidently half'] / peers:.0%}" if peers else ""),
+    )
+    yield replace(line, bound=">= 99%", kept=found >= POWER) if rows >= 5_000 else line
 
 
 @contextmanager
@@ -200,15 +237,15 @@ def _folder() -> Iterator[Path]:
         yield Path(name)
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Run what the command line asks for."""
+def lines(arguments: Sequence[str] = ()) -> Iterator[Line]:
+    """What the command line asks for, figure by figure; details are printed on the way."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.drift", description=__doc__)
-    parser.add_argument("--rows", type=int, nargs="*", default=[100_000, 1_000_000])
+    parser.add_argument("--rows", type=int, nargs="*", default=[1_000_000])
     parser.add_argument(
         "--memory-rows", type=int, default=5_000_000, help="rows of the memory run; 0 for none"
     )
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--pairs", type=int, default=100)
+    parser.add_argument("--pairs", type=int, default=1_000)
     parser.add_argument("--evidently-pairs", type=int, default=10)
     parser.add_argument("--without-evidently", action="store_true")
     parser.add_argument("--nannyml-python", help="an interpreter with nannyml and statsmodels")
@@ -221,13 +258,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print("NannyML is not measured: it needs an environment of its own (--nannyml-python)")
     for rows in chosen.rows:
         with _folder() as folder:
-            print_speed(folder, rows, chosen.rounds, peers)
+            yield from speed(folder, rows, chosen.rounds, peers)
     if chosen.memory_rows:
         with _folder() as folder:
-            print_memory(folder, chosen.memory_rows)
+            yield from memory(folder, chosen.memory_rows)
     if chosen.pairs:
-        print_alarms(chosen.pairs, 0 if chosen.without_evidently else chosen.evidently_pairs)
+        yield from alarms(chosen.pairs, 0 if chosen.without_evidently else chosen.evidently_pairs)
 
 
 if __name__ == "__main__":
-    main()
+    print_lines([*lines(sys.argv[1:])])

@@ -1,11 +1,43 @@
-"""Two sides measured in turns, so that a machine whose speed drifts drifts for both."""
+"""Two sides measured in turns, so that a machine whose speed drifts drifts for both; and what came out."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from statistics import median
 
 ROUNDS = 7
+
+
+@dataclass(frozen=True)
+class Line:
+    """One measured figure, and the bound that it should keep."""
+
+    what: str
+    measured: str
+    bound: str = "-"
+    """In words; "-" for a figure that is only shown."""
+    kept: bool | None = None
+
+    def __str__(self) -> str:
+        kept = {True: "yes", False: "**NO**", None: "-"}[self.kept]
+        return f"| {self.what} | {self.measured} | {self.bound} | {kept} |"
+
+
+def at_most(what: str, measured: float, bound: float, unit: str = "x") -> Line:
+    """A figure that should not be larger."""
+    return Line(what, f"{measured:,.2f} {unit}", f"<= {bound:g} {unit}", measured <= bound)
+
+
+def at_least(what: str, measured: float, bound: float, unit: str = "x") -> Line:
+    """A figure that should not be smaller."""
+    return Line(what, f"{measured:,.2f} {unit}", f">= {bound:g} {unit}", measured >= bound)
+
+
+def print_lines(lines: Iterable[Line]) -> None:
+    """All of them as one table."""
+    print("\n| figure | measured | should be | is it |\n|---|---:|---:|---:|")
+    for line in lines:
+        print(line, flush=True)
 
 
 @dataclass(frozen=True)
@@ -17,8 +49,9 @@ class Ratio:
     peer: float
     ratio: float
 
-    def __str__(self) -> str:
-        return f"| {self.name} | {self.ours:.3f} s | {self.peer:.3f} s | {self.ratio:.2f} |"
+    def line(self) -> Line:
+        """As a line of the table."""
+        return Line(self.name, f"{self.ratio:.2f} x ({self.ours:.3f} s / {self.peer:.3f} s)")
 
 
 def measure(name: str, ours: Callable[[], object], peer: Callable[[], object], rounds: int = ROUNDS) -> Ratio:

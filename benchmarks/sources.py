@@ -19,11 +19,11 @@ YEAR = datetime(2025, 1, 1, tzinfo=UTC)
 MONTH = Window(datetime(2025, 5, 31, 23, 59, 59, tzinfo=UTC), datetime(2025, 6, 30, 23, 59, 59, tzinfo=UTC))
 
 
-def ratios() -> Iterator[Ratio]:
+def ratios(rows: int = ROWS) -> Iterator[Ratio]:
     """A month of a year, against a file that holds the month alone, and against the whole year."""
     with TemporaryDirectory() as scratch:
         year, month = Path(scratch) / "year.parquet", Path(scratch) / "month.parquet"
-        _write(year, month)
+        _write(year, month, rows)
         columns = ["at", *(f"x{n}" for n in range(USED))]
 
         def ours() -> pl.DataFrame:
@@ -42,14 +42,14 @@ def ratios() -> Iterator[Ratio]:
         )
 
 
-def _write(year: Path, month: Path) -> None:
+def _write(year: Path, month: Path, rows: int) -> None:
     rng = np.random.default_rng(0)
-    step = timedelta(days=365) / ROWS
+    step = timedelta(days=365) / rows
     frame = pl.DataFrame(
         {
-            "at": pl.Series(np.arange(ROWS) * int(step / timedelta(microseconds=1))).cast(pl.Duration("us"))
+            "at": pl.Series(np.arange(rows) * int(step / timedelta(microseconds=1))).cast(pl.Duration("us"))
             + pl.Series([YEAR]),
-            **{f"x{n}": rng.normal(size=ROWS) for n in range(COLUMNS)},
+            **{f"x{n}": rng.normal(size=rows) for n in range(COLUMNS)},
         }
     )
     frame.write_parquet(year, row_group_size=100_000)

@@ -92,6 +92,7 @@ async def story(check: Check, settings: Settings) -> Checked:
             registry=MlflowRegistry(settings.mlflow),
             runs=MlflowMonitoringRuns(settings.mlflow),
             find_spec=lambda name: load_catalog(settings.models, settings.models_path).get(name),
+            log=get_run_logger(),
         )
         checked = await run_check(check, doors)
         await show(checked)

@@ -13,6 +13,7 @@ from retraining.catalog.discovery import load_catalog
 from retraining.catalog.parameters import TrainingParameters, parse_parameters
 from retraining.catalog.spec import ModelSpec
 from retraining.errors import ChampionChanged, JobCancelled, RetrainingError, SourceUnreachable, Unavailable
+from retraining.monitoring.performance_reference import performance_reference
 from retraining.monitoring.reference import reference_files
 from retraining.orchestrator.admission import find_refusal
 from retraining.orchestrator.cancellation import find_cancellation, prompt_cancellation, was_cancelled
@@ -159,7 +160,11 @@ def register(
             correlation_id=job.correlation_id,
             as_of=as_of,
             trusted_types=spec.trusted_types,
-            files={"comparison.png": comparison_plot(comparison), **reference_files(training_set, spec)},
+            files={
+                "comparison.png": comparison_plot(comparison),
+                **reference_files(training_set, spec),
+                **performance_reference(spec, parts, comparison.challenger_scores),
+            },
         ),
     )
     job.label(challenger_version=version.version, mlflow_run_url=version.run_url)

@@ -297,6 +297,14 @@ class KeyNotFound(RetrainingError):
         super().__init__(f"API key {key_id!r} does not exist; `retraining key list` shows those that do")
 
 
+class KeyNameTaken(RetrainingError):
+    """A usable API key has this name already; who did what is told by the name alone."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        super().__init__(f"a usable API key is called {name!r} already; choose another name, or revoke it")
+
+
 class OrchestratorRefused(RetrainingError):
     """Prefect answered that it will not do what was asked; asking again will not help."""
 
@@ -363,6 +371,16 @@ class StoreUnavailable(Unavailable):
     """The facade's database does not answer or is locked."""
 
     component = "the database"
+
+
+class TooManyFollowers(RetrainingError):
+    """As many callers follow events as may do so at the same time."""
+
+    def __init__(self, places: int) -> None:
+        self.places = places
+        super().__init__(
+            f"{places} callers follow events already, as many as there may be; try again shortly"
+        )
 
 
 class SchemaIsNewer(RetrainingError):

@@ -137,7 +137,10 @@ def _compare(
     improvement = metric.improvement(before, after)
     old, new, tolerance = figures(before, after, policy.tolerance)
     low, high = figures(interval.low, interval.high)
-    sure = f"{interval.confidence:.0%} interval of the improvement {low} to {high}"
+    if interval.tells_nothing_apart:
+        sure = "both score the same on every resample of the holdout"
+    else:
+        sure = f"{interval.confidence:.0%} interval of the improvement {low} to {high}"
     side = "above" if after > before else "below" if after < before else "equal to"
     if improvement < -policy.tolerance:
         return PromotionDecision(

@@ -47,6 +47,12 @@ class Settings(BaseSettings):
     heartbeat_seconds: float = Field(
         15, gt=0, le=300, description="How often a silent stream of events says that it is alive."
     )
+    max_followers: int = Field(
+        200,
+        ge=1,
+        le=100_000,
+        description="How many callers may follow events at the same time; others get 503.",
+    )
     max_body_bytes: int = Field(1024 * 1024, ge=1024, description="The largest request body.")
     database_busy_seconds: float = Field(
         2.0, gt=0, le=60, description="How long a locked database is waited for before 503."

@@ -84,7 +84,7 @@ def decide(
             False,
             "noise",
             "roc_auc 0.800 is no clear improvement on the champion's 0.800 "
-            "(95% interval of the improvement 0 to 0)",
+            "(both score the same on every resample of the holdout)",
         ),
         (
             decide(0.8, 0.798, between(-0.004, 0.001), tolerance=0.005),

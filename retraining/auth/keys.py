@@ -10,7 +10,7 @@ from sqlmodel import col, select, update
 
 from retraining.auth.caller import Caller, Scope
 from retraining.auth.key import ApiKey, NewKey, key_id_of, new_key
-from retraining.errors import KeyNotFound, StoreUnavailable
+from retraining.errors import KeyNameTaken, KeyNotFound, StoreUnavailable
 from retraining.store.database import Database
 
 logger = logging.getLogger(__name__)
@@ -31,11 +31,25 @@ class KeyStore:
         self._touching: dict[str, asyncio.Task[None]] = {}
 
     async def create(
-        self, *, name: str, scopes: Iterable[Scope | str], expires_at: datetime | None = None
+        self,
+        *,
+        name: str,
+        scopes: Iterable[Scope | str],
+        expires_at: datetime | None = None,
+        shares_name: bool = False,
     ) -> NewKey:
-        """Make and keep a key. Raises ValueError as `new_key` does."""
+        """Make and keep a key. `shares_name` allows one called like another that can still be used.
+
+        Raises:
+            ValueError: as `new_key` does.
+            KeyNameTaken.
+        """
         new = new_key(name, scopes, expires_at)
-        async with self._database.write() as session:
+        async with self._database.write(serial="keys") as session:
+            if not shares_name:
+                named_so = await session.exec(select(ApiKey).where(ApiKey.name == new.key.name))
+                if any(key.usable(new.key.created_at) for key in named_so):
+                    raise KeyNameTaken(new.key.name)
             session.add(new.key.model_copy())
         return new
 

@@ -27,10 +27,24 @@ class BoostingParameters(TrainingParameters):
     )
 
 
-def train_boosting(
+def train_classifier(given: TrainingInput) -> "HistGradientBoostingClassifier":
+    """A classifier of the given rows; the same input gives the same model."""
+    from sklearn.ensemble import HistGradientBoostingClassifier
+
+    return _fitted(HistGradientBoostingClassifier, given)
+
+
+def train_regressor(given: TrainingInput) -> "HistGradientBoostingRegressor":
+    """A regressor on the given rows; the same input gives the same model."""
+    from sklearn.ensemble import HistGradientBoostingRegressor
+
+    return _fitted(HistGradientBoostingRegressor, given)
+
+
+def _fitted(
     estimator: "type[HistGradientBoostingClassifier | HistGradientBoostingRegressor]", given: TrainingInput
 ) -> "HistGradientBoostingClassifier | HistGradientBoostingRegressor":
-    """Fit the estimator with the given parameters; the same input gives the same model.
+    """The estimator, fitted with the given parameters.
 
     `max_iter` trees, no fewer: scikit-learn's early stopping would take a tenth of the rows out of training
     and switch on at 10,000 rows, which half of these customers happen to straddle.

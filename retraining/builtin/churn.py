@@ -1,21 +1,9 @@
 """`churn`: which customers will buy nothing in the next 90 days."""
 
-from typing import TYPE_CHECKING
-
 from retraining.builtin import cdnow
-from retraining.builtin.boosting import BoostingParameters, train_boosting
+from retraining.builtin.boosting import BoostingParameters, train_classifier
 from retraining.catalog.policy import EntityHoldout
-from retraining.catalog.spec import ModelSpec, TrainingInput
-
-if TYPE_CHECKING:
-    from sklearn.ensemble import HistGradientBoostingClassifier
-
-
-def _train(given: TrainingInput) -> "HistGradientBoostingClassifier":
-    from sklearn.ensemble import HistGradientBoostingClassifier
-
-    return train_boosting(HistGradientBoostingClassifier, given)
-
+from retraining.catalog.spec import ModelSpec
 
 churn = ModelSpec(
     name="churn",
@@ -28,7 +16,7 @@ churn = ModelSpec(
     label_delay=cdnow.LABEL_DELAY,
     holdout=EntityHoldout(column=cdnow.ENTITY_COLUMN, fraction=0.5),
     parameters=BoostingParameters,
-    train=_train,
+    train=train_classifier,
     metric="roc_auc",
     report=("average_precision", "log_loss", "brier", "accuracy"),
 )

@@ -1,21 +1,9 @@
 """`profitability`: how many dollars customers will spend in the next 90 days."""
 
-from typing import TYPE_CHECKING
-
 from retraining.builtin import cdnow
-from retraining.builtin.boosting import BoostingParameters, train_boosting
+from retraining.builtin.boosting import BoostingParameters, train_regressor
 from retraining.catalog.policy import EntityHoldout, Guard, PromotionPolicy
-from retraining.catalog.spec import ModelSpec, TrainingInput
-
-if TYPE_CHECKING:
-    from sklearn.ensemble import HistGradientBoostingRegressor
-
-
-def _train(given: TrainingInput) -> "HistGradientBoostingRegressor":
-    from sklearn.ensemble import HistGradientBoostingRegressor
-
-    return train_boosting(HistGradientBoostingRegressor, given)
-
+from retraining.catalog.spec import ModelSpec
 
 profitability = ModelSpec(
     name="profitability",
@@ -28,7 +16,7 @@ profitability = ModelSpec(
     label_delay=cdnow.LABEL_DELAY,
     holdout=EntityHoldout(column=cdnow.ENTITY_COLUMN, fraction=0.5),
     parameters=BoostingParameters,
-    train=_train,
+    train=train_regressor,
     metric="mae",
     report=("rmse", "r2"),
     # Most customers spend nothing, so predicting little for everybody has a low MAE and explains nothing.

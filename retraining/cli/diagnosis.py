@@ -133,7 +133,7 @@ async def _prefect(settings: Settings, catalog: Catalog) -> list[Finding]:
         ),
         Finding(
             "deployments",
-            f"missing: {', '.join(seen.missing)}" if seen.missing else f"all {len(catalog)} are there",
+            f"missing: {', '.join(seen.missing)}" if seen.missing else "all are there",
             "`retraining deploy`" if seen.missing else None,
         ),
         *(

@@ -1,6 +1,7 @@
 """`retraining job`: start, follow and cancel retraining jobs."""
 
 import json
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Annotated, Any
@@ -8,10 +9,20 @@ from typing import Annotated, Any
 import typer
 
 from retraining.cli.client import FacadeClient, connect
-from retraining.cli.shell import HomeOption, JsonOption, as_moment, console, plain_table, print_json
+from retraining.cli.shell import (
+    HomeOption,
+    JsonOption,
+    as_moment,
+    console,
+    cut_to_fit,
+    plain_table,
+    print_json,
+    shown_time,
+)
 from retraining.cli.watching import watch
 
 app = typer.Typer(help="Start, follow and cancel retraining jobs.", no_args_is_help=True)
+Job = dict[str, Any]
 JobId = Annotated[str, typer.Argument(metavar="JOB_ID", help="The job, which is the Prefect flow run.")]
 
 
@@ -68,14 +79,15 @@ def list_jobs(
     if as_json:
         print_json(jobs)
         return
-    table = plain_table("JOB", "MODEL", "STATUS", "CAUSE", "BY", "CREATED", "TOOK", "CHAMPION", "OUTCOME")
+    out = console()
+    shown = [name for name in COLUMNS if out.width >= WIDE or name not in ONLY_IF_WIDE]
+    table = plain_table()
+    for name in shown:
+        # Only the outcome gives way on a narrow terminal: half an id is none.
+        table.add_column(name, no_wrap=name != "OUTCOME", min_width=36 if name == "JOB" else None)
     for job in jobs:
-        champion = f"{job['model_version_before'] or '-'} → {job['model_version_after'] or '-'}"
-        table.add_row(
-            *(job["id"], job["model_name"], status_of(job), job["trigger_type"], job["triggered_by"]),
-            *(f"{_time(job['created_at']):%Y-%m-%d %H:%M:%S}", _took(job), champion, _outcome(job)),
-        )
-    console().print(table)
+        table.add_row(*(cut_to_fit(COLUMNS[name](job)) for name in shown))
+    out.print(table)
 
 
 @app.command()
@@ -90,7 +102,7 @@ def show(job_id: JobId, as_json: JsonOption = False, home: HomeOption = None) ->
     table.show_header = False
     for name, value in job.items():
         if value is not None:
-            table.add_row(name, json.dumps(value) if isinstance(value, dict) else str(value))
+            table.add_row(name, _text(name, value))
     console().print(table)
 
 
@@ -122,12 +134,13 @@ def logs(job_id: JobId, home: HomeOption = None) -> None:
     with connect(home) as facade:
         for line in facade.logs(job_id):
             out.print(
-                f"{_time(line['at']):%H:%M:%S.%f} {line['level']:<8} {line['logger']}: {line['message']}",
+                f"{shown_time(line['at'], 'milliseconds')} {line['level']:<8} {line['logger']}: "
+                f"{line['message']}",
                 soft_wrap=True,
             )
 
 
-def status_of(job: dict[str, Any]) -> str:
+def status_of(job: Job) -> str:
     """The job's status, and whether a cancel is under way."""
     return "cancelling" if job["status"] == "running" and job["cancel_requested_at"] else str(job["status"])
 
@@ -156,17 +169,39 @@ def _parameter(text: str) -> tuple[str, Any]:
         return name, value
 
 
-def _time(text: str) -> datetime:
-    return datetime.fromisoformat(text).astimezone()
+def _text(name: str, value: Any) -> str:
+    if name == "as_of" or name.endswith("_at"):
+        return shown_time(value)
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, dict | list) else str(value)
 
 
-def _took(job: dict[str, Any]) -> str:
+def _champion(job: Job) -> str:
+    return f"{job['model_version_before'] or '-'} → {job['model_version_after'] or '-'}"
+
+
+def _took(job: Job) -> str:
     if job["started_at"] is None:
         return "-"
-    end = _time(job["completed_at"]) if job["completed_at"] else datetime.now(UTC)
-    took = max(end - _time(job["started_at"]), timedelta(0))
+    end = datetime.fromisoformat(job["completed_at"]) if job["completed_at"] else datetime.now(UTC)
+    took = max(end - datetime.fromisoformat(job["started_at"]), timedelta(0))
     return f"{took.total_seconds():.1f} s"
 
 
-def _outcome(job: dict[str, Any]) -> str:
+def _outcome(job: Job) -> str:
     return str(job["error_message"] or job["decision"] or job["stage"] or "")
+
+
+COLUMNS: Mapping[str, Callable[[Job], str]] = {
+    "JOB": lambda job: job["id"],
+    "MODEL": lambda job: job["model_name"],
+    "STATUS": status_of,
+    "CAUSE": lambda job: job["trigger_type"],
+    "BY": lambda job: job["triggered_by"],
+    "CREATED": lambda job: shown_time(job["created_at"]),
+    "TOOK": _took,
+    "CHAMPION": _champion,
+    "OUTCOME": _outcome,
+}
+"""What `job list` shows of a job."""
+ONLY_IF_WIDE = frozenset({"CAUSE", "BY", "CHAMPION"})
+WIDE = 150

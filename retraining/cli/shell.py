@@ -63,10 +63,10 @@ def as_moment(text: str) -> str:
     return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).isoformat()
 
 
-def shown_time(at: str | datetime) -> str:
-    """A time as every command prints it: UTC, as the API, the logs and --as-of have it."""
+def shown_time(at: str | datetime, timespec: str = "seconds") -> str:
+    """A time as every command prints it: UTC, as the API and --as-of have it."""
     moment = datetime.fromisoformat(at) if isinstance(at, str) else at
-    return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S}Z"
+    return f"{moment.astimezone(UTC).replace(tzinfo=None).isoformat(' ', timespec)}Z"
 
 
 def cut_to_fit(text: str) -> Text:

@@ -11,6 +11,7 @@ from uuid import UUID
 
 import typer
 from rich.console import Console
+from rich.text import Text
 
 from retraining.cli.client import FacadeClient, NotReachable, Refused, connect
 from retraining.cli.shell import (
@@ -19,14 +20,18 @@ from retraining.cli.shell import (
     Problem,
     as_moment,
     console,
+    cut_to_fit,
     plain_table,
     print_json,
+    shown_time,
 )
 
 if TYPE_CHECKING:
     from retraining.triggers.plan import Declared, Held, Plan
 
 app = typer.Typer(help="Triggers: when jobs start by themselves.", no_args_is_help=True)
+Answer = Mapping[str, Any]
+Columns = Mapping[str, Callable[[Answer], str]]
 TriggerId = Annotated[str, typer.Argument(metavar="TRIGGER_ID", help="The trigger's id from `trigger list`.")]
 
 CHECK_SECONDS = 600.0
@@ -97,14 +102,8 @@ def list_triggers(
     if as_json:
         print_json(triggers)
         return
-    table = plain_table("TRIGGER", "MODEL", "TYPE", "STATE", "NEXT", "BY", "CONDITION")
-    for trigger in triggers:
-        table.add_row(
-            *(trigger["id"], trigger["model_name"], trigger["trigger_type"], _state(trigger["enabled"])),
-            *(_time(next(iter(trigger["next_runs"]), None)), trigger["created_by"]),
-            _condition_text(trigger["trigger_type"], trigger["trigger_condition"]),
-        )
-    console().print(table)
+    # One line each: `trigger show` has all of it.
+    _print_table(console(), LISTED, triggers, cell=cut_to_fit)
 
 
 @app.command()
@@ -137,14 +136,7 @@ def show(
     if not evaluations:
         out.print("no checks so far")
         return
-    table = plain_table("CHECKED", "OUTCOME", "SCORE", "LIMIT", "IN A ROW", "ACTION", "JOB", "REASON")
-    for one in evaluations:
-        table.add_row(
-            *(_time(one["at"]), _words(one["outcome"]), _number(one["score"]), _number(one["threshold"])),
-            *(f"{one['patience_count']} of {one['patience']}", _words(one["action"])),
-            *(one["job_id"] or "-", one["reason"]),
-        )
-    out.print(table)
+    _print_table(out, CHECKED, evaluations)
 
 
 @app.command()
@@ -307,6 +299,19 @@ def _awaited(facade: FacadeClient, trigger_id: str, check_id: str) -> dict[str, 
     raise Problem(f"check {check_id} has found nothing within {CHECK_SECONDS:g} s; does a worker run?")
 
 
+def _print_table(
+    out: Console, columns: Columns, answers: Iterable[Answer], *, cell: Callable[[str], Text] = Text
+) -> None:
+    """Print a table whose last column gives way on a narrow terminal: half an id is none."""
+    table = plain_table()
+    shown = [name for name in columns if out.width >= WIDE or name not in ONLY_IF_WIDE]
+    for name in shown:
+        table.add_column(name, no_wrap=name != shown[-1], min_width=36 if name == "TRIGGER" else None)
+    for answer in answers:
+        table.add_row(*(cell(columns[name](answer)) for name in shown))
+    out.print(table)
+
+
 def _condition_text(trigger_type: str, condition: Mapping[str, Any]) -> str:
     from retraining.jobs.job import TriggerType
     from retraining.triggers.plan import own_condition
@@ -345,4 +350,29 @@ def _number(value: float | None) -> str:
 
 
 def _time(text: str | None) -> str:
-    return "-" if text is None else f"{datetime.fromisoformat(text).astimezone():%Y-%m-%d %H:%M:%S}"
+    return "-" if text is None else shown_time(text)
+
+
+LISTED: Columns = {
+    "TRIGGER": lambda trigger: trigger["id"],
+    "MODEL": lambda trigger: trigger["model_name"],
+    "TYPE": lambda trigger: trigger["trigger_type"],
+    "STATE": lambda trigger: _state(trigger["enabled"]),
+    "NEXT": lambda trigger: _time(next(iter(trigger["next_runs"]), None)),
+    "BY": lambda trigger: trigger["created_by"],
+    "CONDITION": lambda trigger: _condition_text(trigger["trigger_type"], trigger["trigger_condition"]),
+}
+"""What `trigger list` shows of a trigger."""
+CHECKED: Columns = {
+    "CHECKED": lambda one: _time(one["at"]),
+    "OUTCOME": lambda one: _words(one["outcome"]),
+    "SCORE": lambda one: _number(one["score"]),
+    "LIMIT": lambda one: _number(one["threshold"]),
+    "IN A ROW": lambda one: f"{one['patience_count']} of {one['patience']}",
+    "ACTION": lambda one: _words(one["action"]),
+    "JOB": lambda one: one["job_id"] or "-",
+    "REASON": lambda one: one["reason"],
+}
+"""What `trigger show` shows of a check."""
+ONLY_IF_WIDE = frozenset({"NEXT", "BY", "SCORE", "LIMIT", "IN A ROW", "JOB"})
+WIDE = 150

@@ -1,9 +1,14 @@
-"""Two scans in the bins of one profile as the scan of both: rows that were read once are judged in parts too."""
+"""Two scans in the bins of one profile as the scan of both: rows are read once, and judged in parts too."""
+
+from dataclasses import replace
 
 import numpy as np
 
+from retraining.drift.counting import CategoryTally
 from retraining.drift.counts import CategoryCounts, ColumnCounts, NumericCounts
 from retraining.drift.scan import Retyped, Vanished, WindowScan
+
+EXAMPLES = CategoryTally.MAX_EXAMPLES
 
 
 def merge_scans(first: WindowScan, second: WindowScan) -> WindowScan:
@@ -23,46 +28,31 @@ _Column = ColumnCounts | Vanished | Retyped
 
 def _merge(first: _Column, first_rows: int, second: _Column, second_rows: int) -> _Column:
     # A part without rows says nothing, not even that a column has vanished.
-    if not second_rows:
-        return first
-    if not first_rows:
-        return second
-    for column in (first, second):
-        if isinstance(column, Retyped):
-            return column
-    if isinstance(first, Vanished):
-        return _with_missing(second, first_rows)
-    if isinstance(second, Vanished):
-        return _with_missing(first, second_rows)
-    if isinstance(first, NumericCounts) and isinstance(second, NumericCounts):
-        return _merge_numbers(first, second)
-    assert isinstance(first, CategoryCounts)
-    assert isinstance(second, CategoryCounts)
-    return CategoryCounts(
-        missing=first.missing + second.missing,
-        counts=first.counts + second.counts,
-        other=first.other + second.other,
-        examples=tuple(dict.fromkeys((*first.examples, *second.examples)))[:5],
-    )
+    if not (first_rows and second_rows):
+        return first if first_rows else second
+    match first, second:
+        case (Retyped() as retyped, _) | (_, Retyped() as retyped):
+            return retyped
+        case (Vanished(), other):
+            return _with_missing(other, first_rows)
+        case (other, Vanished()):
+            return _with_missing(other, second_rows)
+        case (NumericCounts() as one, NumericCounts() as other):
+            return _merge_numbers(one, other)
+        case (CategoryCounts() as one, CategoryCounts() as other):
+            return CategoryCounts(
+                missing=one.missing + other.missing,
+                counts=one.counts + other.counts,
+                other=one.other + other.other,
+                examples=tuple(dict.fromkeys((*one.examples, *other.examples)))[:EXAMPLES],
+            )
+    raise TypeError(f"scans of different profiles: {first} and {second}")
 
 
 def _with_missing(column: _Column, rows: int) -> _Column:
-    match column:
-        case NumericCounts():
-            return NumericCounts(
-                missing=column.missing + rows,
-                cells=column.cells,
-                counts=column.counts,
-                minimum=column.minimum,
-                maximum=column.maximum,
-                mean=column.mean,
-                std=column.std,
-                integers=column.integers,
-            )
-        case CategoryCounts():
-            return CategoryCounts(column.missing + rows, column.counts, column.other, column.examples)
-        case _:
-            return column
+    if isinstance(column, Vanished | Retyped):
+        return column
+    return replace(column, missing=column.missing + rows)
 
 
 def _merge_numbers(first: NumericCounts, second: NumericCounts) -> NumericCounts:

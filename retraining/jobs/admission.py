@@ -23,6 +23,9 @@ LATE = timedelta(seconds=60)
 REPLAYED = timedelta(days=7)
 """How far back a breach is looked for that a run repeats: for so long Prefect keeps events."""
 
+CLOCKS = timedelta(minutes=5)
+"""How far the clock of who found a breach may be ahead of Prefect's."""
+
 
 class Verdict(StrEnum):
     """What becomes of a run."""
@@ -61,7 +64,7 @@ def look_back(runs: Iterable[JobRun], now: datetime) -> datetime:
         moments.append(run.created_at)
         if run.cause is not None and run.cause.at is not None:
             moments.append(run.cause.at)  # of a repeated breach: before its job began
-    return max(min(moments), now - REPLAYED)
+    return max(min(moments), now - REPLAYED) - CLOCKS
 
 
 def admit(runs: Iterable[JobRun], now: datetime) -> dict[UUID, Admission]:

@@ -3,15 +3,18 @@
 import asyncio
 import time
 from bisect import bisect_right
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Iterator, Sequence
+from contextlib import contextmanager
 from uuid import UUID
 
+from retraining.errors import TooManyFollowers
 from retraining.jobs import repository
 from retraining.jobs.records import EventKind, JobEvent
 from retraining.store.database import Database
 
 LOOK_SECONDS = 0.25
 """How often the log is looked at for events that another process wrote."""
+PLACES = 200
 KEPT = 2_000
 """Newest events that are kept in memory for all subscribers."""
 BATCH = 500
@@ -25,9 +28,11 @@ class JobFeed:
     slow one delays nobody, and many cost no more than one.
     """
 
-    def __init__(self, database: Database, kept: int = KEPT) -> None:
+    def __init__(self, database: Database, kept: int = KEPT, places: int = PLACES) -> None:
         self._database = database
         self._keep = kept
+        self._places = places
+        self._followers = 0
         self._written = asyncio.Event()
         self._looking = asyncio.Lock()
         # After a restart all subscribers come back at once: they wait for each other, not for the database.
@@ -44,6 +49,17 @@ class JobFeed:
         self._stale = True
         self._written.set()
         self._written = asyncio.Event()
+
+    @contextmanager
+    def place(self) -> Iterator[None]:
+        """One of the places of those who follow, while the block runs. Raises TooManyFollowers."""
+        if self._followers >= self._places:
+            raise TooManyFollowers(self._places)
+        self._followers += 1
+        try:
+            yield
+        finally:
+            self._followers -= 1
 
     async def subscribe(
         self, after: int | None = None, job_id: UUID | None = None

@@ -8,10 +8,11 @@ changes nothing.
 import asyncio
 import logging
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Literal, assert_never
+from functools import partial
+from typing import Literal, TypeVar, assert_never
 from uuid import UUID
 
 import polars as pl
@@ -33,7 +34,8 @@ from retraining.triggers.firing import Firing, decide_firing
 REPORT_FILE = "drift_report.html"
 EVALUATION_FILE = "evaluation.json"
 
-log = logging.getLogger(__name__)
+T = TypeVar("T")
+Log = logging.Logger | logging.LoggerAdapter[logging.Logger]
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,7 @@ class Doors:
     find_spec: Callable[[str], ModelSpec]
     retry_seconds: Sequence[float] = field(default=(1, 5, 15))
     """Pauses before a server or a storage that did not answer is asked again."""
+    log: Log = field(default_factory=lambda: logging.getLogger(__name__))
 
 
 @dataclass(frozen=True)
@@ -83,7 +86,9 @@ async def run_check(check: Check, doors: Doors) -> Checked:
     Raises:
         OrchestratorUnavailable: Prefect does not answer.
     """
-    latest = None if check.trigger_id is None else await doors.triggers.latest_evaluation(check.trigger_id)
+    latest = None
+    if check.trigger_id is not None:
+        latest = await _insist(doors, partial(doors.triggers.latest_evaluation, check.trigger_id))
     if latest is not None and latest.id == check.id:
         return Checked(latest)
     finding = await _find(check, doors)
@@ -94,14 +99,14 @@ async def run_check(check: Check, doors: Doors) -> Checked:
         firing = decide_firing(check.condition, finding, latest, at=at, enabled=check.enabled)
     evaluation = _evaluation(check, finding, firing, at)
     if evaluation.action is Action.FIRED:
-        await doors.triggers.announce_breach(evaluation)
+        await _insist(doors, partial(doors.triggers.announce_breach, evaluation))
     report = None
     if _is_reported(check, finding):
-        report = await asyncio.to_thread(_open_report, evaluation, doors.runs)
+        report = await asyncio.to_thread(_open_report, evaluation, doors)
     if report is not None:
         evaluation = evaluation.model_copy(update={"report_url": report.url})
     if check.trigger_id is not None:
-        await doors.triggers.keep_evaluation(evaluation)
+        await _insist(doors, partial(doors.triggers.keep_evaluation, evaluation))
     return Checked(evaluation, report)
 
 
@@ -114,31 +119,34 @@ async def make_report(checked: Checked, doors: Doors) -> None:
     try:
         html = await _draw(evaluation, doors)
     except Exception as exc:  # a source, Evidently, a registry: the check stands without its picture
-        log.warning("the report of evaluation %s could not be made: %s", evaluation.id, exc)
+        doors.log.warning("the report of evaluation %s could not be made: %s", evaluation.id, exc)
         html = None
-    finally_logged = None if html is None else {**files, REPORT_FILE: html}
+    logged = None if html is None else {**files, REPORT_FILE: html}
     try:
-        await asyncio.to_thread(doors.runs.finish_report, checked.report, finally_logged)
+        await asyncio.to_thread(doors.runs.finish_report, checked.report, logged)
     except RetrainingError as exc:
-        log.warning("the report of evaluation %s could not be logged: %s", evaluation.id, exc)
+        doors.log.warning("the report of evaluation %s could not be logged: %s", evaluation.id, exc)
 
 
 async def _find(check: Check, doors: Doors) -> Finding:
-    pauses = iter(doors.retry_seconds)
-    while True:
+    try:
+        return await _insist(doors, lambda: asyncio.to_thread(find, check, doors))
+    except RetrainingError as exc:
+        return Finding(outcome=Outcome.FAILED, reason=str(exc))
+    except Exception as exc:  # a team's own source, metric or model may raise anything
+        doors.log.exception("check %s failed", check.id)
+        return Finding(outcome=Outcome.FAILED, reason=f"{type(exc).__name__}: {exc}")
+
+
+async def _insist(doors: Doors, ask: Callable[[], Awaitable[T]]) -> T:
+    """Ask again whoever does not answer; what is asked for here may be asked for twice."""
+    for pause in doors.retry_seconds:
         try:
-            return await asyncio.to_thread(find, check, doors)
+            return await ask()
         except (Unavailable, SourceUnreachable) as exc:
-            pause = next(pauses, None)
-            if pause is None:
-                return Finding(outcome=Outcome.FAILED, reason=str(exc))
-            log.info("check %s: %s; trying again in %g s", check.id, exc, pause)
+            doors.log.info("%s; trying again in %g s", exc, pause)
             await asyncio.sleep(pause)
-        except RetrainingError as exc:
-            return Finding(outcome=Outcome.FAILED, reason=str(exc))
-        except Exception as exc:  # a team's own source, metric or model may raise anything
-            log.exception("check %s failed", check.id)
-            return Finding(outcome=Outcome.FAILED, reason=f"{type(exc).__name__}: {exc}")
+    return await ask()
 
 
 def find(check: Check, doors: Doors) -> Finding:
@@ -187,7 +195,7 @@ def _is_reported(check: Check, finding: Finding) -> bool:
     return there_are_rows and (check.report or finding.breached)
 
 
-def _open_report(evaluation: Evaluation, runs: MonitoringRuns) -> OpenReport | None:
+def _open_report(evaluation: Evaluation, doors: Doors) -> OpenReport | None:
     facts = {
         "evaluation_id": str(evaluation.id),
         "trigger_id": str(evaluation.trigger_id),
@@ -198,11 +206,11 @@ def _open_report(evaluation: Evaluation, runs: MonitoringRuns) -> OpenReport | N
         "window": f"({evaluation.window_start}, {evaluation.window_end}]",
     }
     try:
-        return runs.open_report(
+        return doors.runs.open_report(
             evaluation.model_name, evaluation.at, scores=scores_of(evaluation), facts=facts
         )
     except RetrainingError as exc:
-        log.warning("no report for evaluation %s: %s", evaluation.id, exc)
+        doors.log.warning("no report for evaluation %s: %s", evaluation.id, exc)
         return None
 
 

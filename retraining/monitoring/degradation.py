@@ -10,9 +10,10 @@ limit on its holdout, the interval of the change since then must exclude "no cha
 interval of a difference of two samples: the current labels and the holdout are both finite. Two-sided at 95%,
 so a champion that is as good as ever breaches in about 2.5% of the checks at most, however few or many labels
 there are and however small the allowed drop is. The score's own interval must exclude the baseline as well,
-which decides where a score was estimated from the holdout itself. Where no baseline is known, or it was beyond the threshold
-already, being worse than before cannot be asked, and the score's own interval must lie beyond the limit as a
-whole.
+which decides where a score was estimated from the holdout itself. And shuffling the rows of both must make
+such a drop in at most 2.5% of the shuffles, which decides where a few rows weigh as much as all others. Where
+no baseline is known, or it was beyond the threshold already, being worse than before cannot be asked, and the
+score's own interval must lie beyond the limit as a whole.
 """
 
 import math
@@ -81,10 +82,12 @@ def decide_degradation(
     baseline: Baseline | None,
     labels: int,
     estimated: bool = False,
+    chance: Callable[[], float] | None = None,
 ) -> Degradation:
     """Decide whether a score is a breach of its limit.
 
-    `current` and its interval are finite. `labels` is how many rows made it.
+    `current` and its interval are finite. `labels` is how many rows made it. `chance` is how likely such a
+    drop is if nothing has changed (`permutation`), and asked only where all else speaks for a breach.
     """
     score = f"{'estimated ' if estimated else ''}{metric.name}"
     counted = "rows" if estimated else "labels"
@@ -108,7 +111,8 @@ def decide_degradation(
         return Degradation(False, f"{score} is {value} {on}, {compared}, within the limit of {bound}")
     change = change_since(metric, baseline, current)
     best = interval.high if metric.direction == "maximize" else interval.low
-    if change.high < 0 and metric.improvement(baseline.value, best) < 0:
+    sure = change.high < 0 and metric.improvement(baseline.value, best) < 0
+    if sure and (chance is None or chance() <= (1 - interval.confidence) / 2):
         return Degradation(
             True,
             f"{score} is {value} {on} (95% interval {low} to {high}), {compared}, "

@@ -96,10 +96,15 @@ def estimate_classification(
         before[index] = score_once(metric, held_labels[again], held_scores[again])
     if expected is None:
         expected = float(np.nanmean(drawn))
-    elif len(part) < len(scores):
+    else:
         of_part = _expected(metric, part, calibration.probabilities(part))
-        assert of_part is not None  # it depends on the metric alone
-        drawn += expected - of_part
+        of_holdout = _expected(metric, reference.scores, calibration.probabilities(reference.scores))
+        assert of_part is not None
+        assert of_holdout is not None  # whether there is one depends on the metric alone
+        # What the calibration gets wrong on the holdout itself it gets wrong here.
+        error = score_once(metric, reference.labels, reference.scores) - of_holdout
+        drawn += expected - of_part + error
+        expected += error
     defined = np.isfinite(drawn) & np.isfinite(before)
     interval = percentile_interval(drawn[defined], resamples, 0.95)
     return Estimate(BootstrappedScore(expected, interval, drawn[defined]), before[defined])

@@ -2,17 +2,17 @@
 
 What is looked at: rows that neither trained the champion nor made its baseline, so the window begins where
 its training set ended, holdout included, and one that a condition makes longer is cut there. It ends where
-labels are complete (`label_delay` before `as_of`); a row whose label is null has none yet. Where entities were
-held out, only these count, as they did for the baseline: a champion knows the others from training, and does
-better on them than it will on anybody new.
+labels are complete (`label_delay` before `as_of`); a row whose label is null has none yet. Where entities
+were held out, only these count, as they did for the baseline: a champion knows the others from training, and
+does better on them than it will on anybody new.
 
 A label that the champion has never seen is a class that it gives no probability to: its rows count as wrong.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, cast
 
 import numpy as np
@@ -31,11 +31,19 @@ from retraining.errors import (
 from retraining.monitoring.degradation import Baseline, decide_degradation, limit_for
 from retraining.monitoring.estimation import MIN_REFERENCE_ROWS, estimate_classification
 from retraining.monitoring.performance_reference import PerformanceReference, find_performance_reference
+from retraining.monitoring.permutation import ScoredRows, chance_of_drop
 from retraining.monitoring.window import current_window
 from retraining.registry.values import ModelVersion, Registry
 from retraining.sources.time_column import require_columns, require_time
 from retraining.sources.window import Window
-from retraining.training.bootstrap import SEED, BootstrappedScore, bootstrap_score, score_once
+from retraining.training.bootstrap import (
+    SEED,
+    BootstrappedScore,
+    bootstrap_score,
+    entity_codes,
+    score_once,
+    some_rows,
+)
 from retraining.training.evaluation import check_scores
 from retraining.training.holdout import held_out, recorded_classes, recorded_rule
 from retraining.training.inputs import Classes, classes_of, drop_unlabelled, encode_labels, features_of
@@ -46,6 +54,9 @@ from retraining.triggers.evaluation import Finding, MetricScore, Outcome
 
 ROWS_AT_ONCE = 100_000
 """Rows that are scored in one call: features as pandas are several times as large as the source's."""
+
+BASELINE_ROWS = 20_000
+"""Held-out rows that tell how sure the baseline is, at most: surer than that makes no difference."""
 
 
 class _CannotJudge(Exception):
@@ -130,8 +141,10 @@ class _Check:
             )
         if self.condition.estimate:
             rows, count, current, baseline, note = self._estimated(metric, baseline)
+            chance = None
         else:
-            rows, count, current, note = self._measured(metric)
+            rows, count, current, scored, note = self._measured(metric)
+            chance = self._chance(metric, scored)
         if not np.isfinite([current.estimate, current.interval.low, current.interval.high]).all():
             raise _CannotJudge(f"{metric.name} is not defined on the {count:,} rows of {self.window}{note}")
         verdict = decide_degradation(
@@ -141,6 +154,7 @@ class _Check:
             baseline=baseline,
             labels=count,
             estimated=self.condition.estimate,
+            chance=chance,
         )
         return Finding(
             outcome=Outcome.BREACHED if verdict.breached else Outcome.QUIET,
@@ -162,7 +176,14 @@ class _Check:
             **_ends(self.window),
         )
 
-    def _measured(self, metric: Metric) -> tuple[int, int, BootstrappedScore, str]:
+    def _chance(self, metric: Metric, scored: ScoredRows) -> Callable[[], float] | None:
+        reference = self.reference
+        if reference is None or len(reference.labels) < 2:
+            return None
+        holdout = ScoredRows(reference.labels, reference.scores, reference.entities)
+        return partial(chance_of_drop, metric, holdout, scored)
+
+    def _measured(self, metric: Metric) -> tuple[int, int, BootstrappedScore, ScoredRows, str]:
         """Rows of the window, those with a label, the champion's metric on them, and what to know of it."""
         read = self._read(self.spec.columns)
         rows = self._judging(read)
@@ -188,8 +209,10 @@ class _Check:
                 "count as wrong"
             )
         self._require_usable(labels, scores)
-        current = bootstrap_score(metric, labels, scores, entities=self._entities(labelled))
-        return read.height, labelled.height, current, note
+        entities = self._entities(labelled)
+        current = bootstrap_score(metric, labels, scores, entities=entities)
+        scored = ScoredRows(labels, scores, None if entities is None else entity_codes(entities))
+        return read.height, labelled.height, current, scored, note
 
     def _estimated(
         self, metric: Metric, baseline: Baseline | None
@@ -367,9 +390,11 @@ def _baseline(
         return None
 
     def draw() -> Vector:
-        """Centred on the whole holdout's score, of which a part may be kept."""
-        drawn = bootstrap_score(metric, labels, scores, entities=reference.entities, seed=SEED + 1)
-        return drawn.resamples + (value - of_kept)
+        """Of a part of the holdout, and centred on the whole."""
+        rows = some_rows(len(labels), reference.entities, np.random.default_rng(SEED), BASELINE_ROWS)
+        entities = None if reference.entities is None else reference.entities[rows]
+        drawn = bootstrap_score(metric, labels[rows], scores[rows], entities=entities, seed=SEED + 1)
+        return drawn.resamples + (value - drawn.estimate)
 
     return Baseline(value, draw if np.isfinite(of_kept) else None, reference.rows)
 

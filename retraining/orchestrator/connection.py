@@ -5,7 +5,7 @@ import json
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import Self, TypeVar, cast
 
 import httpx
 from prefect.client.orchestration import PrefectClient
@@ -18,8 +18,8 @@ REQUEST_SECONDS = 5.0
 BUSY_POLL_SECONDS = 0.1
 WRITERS = 2
 """Requests of `ask_in_turn` that are under way at the same time."""
-WAITS = 3
-"""How long a request waits for its turn, in times of the seconds that it may take itself."""
+PATIENCE = 4
+"""How many times longer than another request one of those may take, the wait for its turn included."""
 BUSY = frozenset({408, 425, 429})
 CREDENTIALS = frozenset({401, 403})
 
@@ -107,8 +107,6 @@ class PrefectConnection:
                             # Prefect on SQLite answers so when two transactions meet, and has undone its own.
                             if exc.response.status_code != httpx.codes.SERVICE_UNAVAILABLE:
                                 raise
-                        except CUT:
-                            pass  # a connection kept open for long, closed by the server as the request came
                         await asyncio.sleep(BUSY_POLL_SECONDS)
         except (httpx.HTTPStatusError, *NO_ANSWER) as exc:
             raise translated(exc, doing) from exc
@@ -117,17 +115,15 @@ class PrefectConnection:
         """Like `ask`, for requests that write and come in crowds: a few at a time, in their order.
 
         Prefect on SQLite undoes transactions that meet: a crowd that asks at once keeps undoing each other's,
-        until most of them give up. The wait for one's turn has a bound of its own.
+        until most of them give up. The time is longer than that of `ask`, and includes the wait for a turn.
         """
         try:
-            async with asyncio.timeout(WAITS * self._request_seconds):
-                await self._turns.acquire()
+            async with asyncio.timeout(PATIENCE * self._request_seconds) as bound:
+                async with self._turns:
+                    left = cast("float", bound.when()) - asyncio.get_running_loop().time()
+                    return await self.ask(doing, request, left)
         except TimeoutError as exc:
             raise translated(exc, doing) from exc
-        try:
-            return await self.ask(doing, request)
-        finally:
-            self._turns.release()
 
 
 async def _answer_at_once(response: httpx.Response) -> None:
@@ -135,7 +131,6 @@ async def _answer_at_once(response: httpx.Response) -> None:
     response.headers.setdefault("Retry-After", "0")
 
 
-CUT = (httpx.ReadError, httpx.RemoteProtocolError)
 NO_ANSWER = (TimeoutError, httpx.TransportError, json.JSONDecodeError)
 """A server that is away, too slow, or something else than a Prefect server at this address."""
 

@@ -110,7 +110,10 @@ async def _deploy_one(
         return Deployed(name, "updated")
 
     deployed = await connection.ask(f"deploy {name}", apply)
-    if deployed.change == "updated" and (found := await find_deployment(connection, name)) is not None:
+    if (
+        deployed.change == "updated"
+        and (found := await find_deployment(connection, flow.name, spec.name)) is not None
+    ):
         await plan_runs(connection, found, before)  # the change has deleted what was planned
     return deployed
 

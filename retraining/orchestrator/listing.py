@@ -21,7 +21,7 @@ async def all_rows(
 
     As JSON, because to check a thousand of them would take the client longer than to fetch them.
     """
-    overlap = min(OVERLAP, page_size // 2)
+    overlap = min(OVERLAP, max(1, page_size // 5))
     rows: dict[str, dict[str, Any]] = {}
     offset = 0
     while True:

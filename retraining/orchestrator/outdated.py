@@ -19,10 +19,12 @@ PAGE = 200
 
 
 async def find_newer_due_run(client: PrefectClient, run: FlowRun) -> FlowRun | None:
-    """The newest run of the same schedule that came due after this one and was not given up.
+    """The newest run of the same schedule that came due before a worker took this one, and was not given up.
 
     None for a run that no schedule made. After an outage many runs of a schedule are due at once; a check
-    looks at what is there now, so that one of them is enough.
+    looks at what is there now, so that one of them is enough. What came due since the worker took it does not
+    count: on a machine whose processes take longer to start than the schedule's interval no check would ever
+    be made.
     """
     schedule_id, due = _schedule_of(run), run.expected_start_time
     if schedule_id is None or run.deployment_id is None or due is None:
@@ -31,7 +33,9 @@ async def find_newer_due_run(client: PrefectClient, run: FlowRun) -> FlowRun | N
         flow_run_filter=FlowRunFilter(
             deployment_id=FlowRunFilterDeploymentId(any_=[run.deployment_id]),
             state=FlowRunFilterState(type=FlowRunFilterStateType(any_=NOT_GIVEN_UP)),
-            expected_start_time=FlowRunFilterExpectedStartTime(after_=due, before_=datetime.now(UTC)),
+            expected_start_time=FlowRunFilterExpectedStartTime(
+                after_=due, before_=await _taken_at(client, run)
+            ),
         ),
         sort=FlowRunSort.EXPECTED_START_TIME_DESC,
         limit=PAGE,
@@ -43,6 +47,13 @@ async def find_newer_due_run(client: PrefectClient, run: FlowRun) -> FlowRun | N
 def is_scheduled(run: FlowRun) -> bool:
     """Whether a schedule made the run, and no person."""
     return _schedule_of(run) is not None
+
+
+async def _taken_at(client: PrefectClient, run: FlowRun) -> datetime:
+    """When a worker took the run; now if none did."""
+    states = await client.read_flow_run_states(run.id)
+    taken = [state.timestamp for state in states if state.is_pending()]
+    return max(taken, default=datetime.now(UTC))
 
 
 def _schedule_of(run: FlowRun) -> UUID | None:

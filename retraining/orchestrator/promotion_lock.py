@@ -32,6 +32,8 @@ RENEW_SECONDS = 20.0
 # Prefect advises to wait as long as promotions took on average, many times over after a few refusals: up to
 # half a minute for a lock that is held for tenths of a second.
 POLL_SECONDS = 0.25
+JOB_REQUEST_SECONDS = 20.0
+"""A request that is given up may be granted all the same, and the slot is lost until its lease ends."""
 # With its default settings the Prefect server forgets all leases when it restarts, and then never frees their
 # slots. A slot that decays frees itself, ten minutes after the last try to take it: far longer than any
 # promotion takes.
@@ -86,7 +88,10 @@ def promotion_lock_sync(model_name: str, wait_seconds: float = JOB_WAIT_SECONDS)
 
 @asynccontextmanager
 async def _connected_lock(api_url: str, model_name: str, wait_seconds: float) -> AsyncIterator[None]:
-    async with PrefectConnection(api_url) as connection, promotion_lock(connection, model_name, wait_seconds):
+    async with (
+        PrefectConnection(api_url, request_seconds=JOB_REQUEST_SECONDS) as connection,
+        promotion_lock(connection, model_name, wait_seconds),
+    ):
         yield
 
 

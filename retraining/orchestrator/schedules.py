@@ -6,7 +6,7 @@ later. What was due in between would be lost, so that every change here has the 
 from the moment before the change.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -39,9 +39,7 @@ from retraining.triggers.duration import duration_text, parse_duration
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import PrefectClient
-    from prefect.client.schemas.objects import DeploymentSchedule, FlowRun, State
-    from prefect.client.schemas.responses import DeploymentResponse
-    from prefect.client.schemas.schedules import SCHEDULE_TYPES
+    from prefect.client.schemas.objects import FlowRun, State
 
 SLUG_PREFIX = "trigger-"
 PAGE = 200
@@ -50,59 +48,116 @@ KEPT_MESSAGE = "waits, while another trigger of its model is deleted"
 
 
 @dataclass(frozen=True)
-class _Wanted:
-    schedule: CronSchedule | IntervalSchedule
+class Schedule:
+    """A schedule of a deployment."""
+
+    id: UUID
+    slug: str | None
+    calendar: Mapping[str, Any]
+    """As `retraining.triggers.calendar` reads it."""
     parameters: Mapping[str, Any]
     active: bool
+    created_at: datetime
+
+    @property
+    def trigger_id(self) -> UUID | None:
+        """The trigger of ours that it belongs to."""
+        if self.slug is None or not self.slug.startswith(SLUG_PREFIX):
+            return None
+        try:
+            return UUID(self.slug.removeprefix(SLUG_PREFIX))
+        except ValueError:
+            return None
 
 
-async def read_deployment(connection: PrefectConnection, name: str) -> "DeploymentResponse":
+@dataclass(frozen=True)
+class Deployment:
+    """A deployment, as far as its schedules go."""
+
+    id: UUID
+    name: str
+    """The model's."""
+    paused: bool
+    updated_at: datetime
+    schedules: Sequence[Schedule]
+
+    def find_schedule(self, trigger_id: UUID) -> Schedule | None:
+        """The schedule of a trigger of ours, or the one that people made with this id."""
+        return next((one for one in self.schedules if trigger_id in {one.trigger_id, one.id}), None)
+
+
+def deployment_from(shown: Mapping[str, Any]) -> Deployment:
+    """A deployment from its JSON.
+
+    The client's own models look up every time zone of the machine for each schedule: a hundred times slower.
+    """
+    return Deployment(
+        id=UUID(shown["id"]),
+        name=shown["name"],
+        paused=shown["paused"],
+        updated_at=datetime.fromisoformat(shown["updated"]),
+        schedules=[
+            Schedule(
+                id=UUID(one["id"]),
+                slug=one.get("slug"),
+                calendar=_calendar(one["schedule"]),
+                parameters=one["parameters"],
+                active=one["active"],
+                created_at=datetime.fromisoformat(one["created"]),
+            )
+            for one in shown["schedules"]
+        ],
+    )
+
+
+async def find_deployment(connection: PrefectConnection, flow: str, name: str) -> Deployment | None:
+    """The deployment with its schedules, or None."""
+
+    async def read(client: "PrefectClient") -> Deployment | None:
+        try:
+            answer = await client.request(
+                "GET",
+                "/deployments/name/{flow_name}/{deployment_name}",
+                path_params={"flow_name": flow, "deployment_name": name},
+            )
+        except httpx.HTTPStatusError as exc:
+            if exc.response.status_code == httpx.codes.NOT_FOUND:
+                return None
+            raise
+        return deployment_from(answer.json())
+
+    return await connection.ask(f"read deployment {flow}/{name}", read)
+
+
+async def read_deployment(connection: PrefectConnection, flow: str, name: str) -> Deployment:
     """The deployment with its schedules.
 
     Raises:
         NotDeployed: there is none.
     """
-    found = await find_deployment(connection, name)
+    found = await find_deployment(connection, flow, name)
     if found is None:
-        raise NotDeployed(name)
+        raise NotDeployed(f"{flow}/{name}")
     return found
 
 
-async def find_deployment(connection: PrefectConnection, name: str) -> "DeploymentResponse | None":
-    """The deployment with its schedules, or None."""
-    try:
-        return await connection.ask(
-            f"read deployment {name}", lambda client: client.read_deployment_by_name(name)
-        )
-    except ObjectNotFound:
-        return None
-
-
-def find_schedule(deployment: "DeploymentResponse", trigger_id: UUID) -> "DeploymentSchedule | None":
-    """The schedule of a trigger of ours, or the one that people made with this id."""
-    slug = f"{SLUG_PREFIX}{trigger_id}"
-    return next((one for one in deployment.schedules if one.slug == slug or one.id == trigger_id), None)
-
-
-async def put_schedule(
-    connection: PrefectConnection, deployment: "DeploymentResponse", order: TriggerOrder
-) -> None:
+async def put_schedule(connection: PrefectConnection, deployment: Deployment, order: TriggerOrder) -> None:
     """Make the deployment have the trigger's schedule as ordered."""
-    found, wanted = find_schedule(deployment, order.trigger_id), _wanted(order)
+    found, parameters = deployment.find_schedule(order.trigger_id), _parameters(order)
+    calendar = calendar_of(order.condition, order.created_at)
     doing = f"put the schedule of trigger {order.trigger_id}"
     if found is None:
         new = DeploymentScheduleCreate(
-            schedule=wanted.schedule,
-            active=wanted.active,
-            parameters=dict(wanted.parameters),
+            schedule=_schedule(calendar),
+            active=order.enabled,
+            parameters=parameters,
             slug=f"{SLUG_PREFIX}{order.trigger_id}",
         )
         await connection.ask(doing, lambda client: _create(client, deployment.id, new))
-        if wanted.active:
+        if order.enabled:
             await plan_runs(connection, deployment)
         return
-    same_time = _calendar(found.schedule) == _calendar(wanted.schedule)
-    if same_time and found.active == wanted.active and found.parameters == wanted.parameters:
+    if (found.calendar, found.parameters, found.active) == (calendar, parameters, order.enabled):
         return
     before = datetime.now(UTC)
     await connection.ask(
@@ -110,9 +165,9 @@ async def put_schedule(
         lambda client: client.update_deployment_schedule(
             deployment.id,
             found.id,
-            active=wanted.active,
-            schedule=wanted.schedule,
-            parameters=dict(wanted.parameters),
+            active=order.enabled,
+            schedule=_schedule(calendar),
+            parameters=parameters,
         ),
     )
     await plan_runs(connection, deployment, before)
@@ -123,16 +178,13 @@ async def _create(client: "PrefectClient", deployment_id: UUID, new: DeploymentS
         await client.create_deployment_schedules(deployment_id, [new])
     except httpx.HTTPStatusError:
         # Slugs are unique. Who comes second, or asks again after no answer, gets one of several errors.
-        if new.slug not in [one.slug for one in await client.read_deployment_schedules(deployment_id)]:
+        made = await client.request("GET", "/deployments/{id}/schedules", path_params={"id": deployment_id})
+        if new.slug not in [one["slug"] for one in made.json()]:
             raise
 
 
 async def set_active(
-    connection: PrefectConnection,
-    deployment: "DeploymentResponse",
-    schedule: "DeploymentSchedule",
-    *,
-    active: bool,
+    connection: PrefectConnection, deployment: Deployment, schedule: Schedule, *, active: bool
 ) -> None:
     """Pause or resume a schedule."""
     if schedule.active == active:
@@ -145,9 +197,7 @@ async def set_active(
     await plan_runs(connection, deployment, before)
 
 
-async def remove_schedule(
-    connection: PrefectConnection, deployment: "DeploymentResponse", schedule: "DeploymentSchedule"
-) -> None:
+async def remove_schedule(connection: PrefectConnection, deployment: Deployment, schedule: Schedule) -> None:
     """Delete a schedule and the runs planned or waiting for it.
 
     A run of it that is due already ends as cancelled. Deleting a schedule, Prefect deletes the due runs of
@@ -215,7 +265,7 @@ def _is_of(run: "FlowRun", schedule_id: UUID) -> bool:
 
 
 async def plan_runs(
-    connection: PrefectConnection, deployment: "DeploymentResponse", since: datetime | None = None
+    connection: PrefectConnection, deployment: Deployment, since: datetime | None = None
 ) -> None:
     """Have the runs of all schedules planned now, those due since then included.
 
@@ -225,11 +275,11 @@ async def plan_runs(
         return
     start = {} if since is None else {"start_time": since.isoformat()}
     await connection.ask(
-        f"plan the runs of deployment {deployment.name}", partial(_schedule, deployment.id, start)
+        f"plan the runs of deployment {deployment.name}", partial(_plan, deployment.id, start)
     )
 
 
-async def _schedule(deployment_id: UUID, start: dict[str, str], client: "PrefectClient") -> None:
+async def _plan(deployment_id: UUID, start: dict[str, str], client: "PrefectClient") -> None:
     try:
         await client.request(
             "POST", "/deployments/{id}/schedule", path_params={"id": deployment_id}, json=start
@@ -239,17 +289,11 @@ async def _schedule(deployment_id: UUID, start: dict[str, str], client: "Prefect
             raise
 
 
-def _wanted(order: TriggerOrder) -> _Wanted:
-    calendar = calendar_of(order.condition, order.created_at)
-    schedule: CronSchedule | IntervalSchedule
+def _schedule(calendar: Mapping[str, Any]) -> CronSchedule | IntervalSchedule:
     if "cron" in calendar:
-        schedule = CronSchedule(cron=calendar["cron"], timezone=calendar["timezone"])
-    else:
-        anchor = datetime.fromisoformat(calendar["anchor"])
-        schedule = IntervalSchedule(
-            interval=parse_duration(calendar["every"]), anchor_date=anchor, timezone="UTC"
-        )
-    return _Wanted(schedule, _parameters(order), order.enabled)
+        return CronSchedule(cron=calendar["cron"], timezone=calendar["timezone"])
+    anchor = datetime.fromisoformat(calendar["anchor"])
+    return IntervalSchedule(interval=parse_duration(calendar["every"]), anchor_date=anchor, timezone="UTC")
 
 
 def _parameters(order: TriggerOrder) -> dict[str, Any]:
@@ -271,36 +315,22 @@ def monitor_parameters(order: TriggerOrder) -> dict[str, Any]:
     }
 
 
-def schedules_seen(deployment: Mapping[str, Any], flow_name: str) -> Iterable[ScheduleSeen]:
-    """A deployment's schedules, from its JSON; people's own schedules of a monitor are no triggers."""
-    for schedule in deployment["schedules"]:
-        trigger_id = _trigger_id(schedule.get("slug"))
-        if trigger_id is None and flow_name == MONITOR_FLOW_NAME:
+def schedules_seen(deployment: Deployment, flow: str) -> Iterable[ScheduleSeen]:
+    """A deployment's schedules; those that people made for a monitor are no triggers."""
+    for schedule in deployment.schedules:
+        if schedule.trigger_id is None and flow == MONITOR_FLOW_NAME:
             continue
         yield ScheduleSeen(
-            schedule_id=UUID(schedule["id"]),
-            model_name=deployment["name"],
-            trigger_id=trigger_id,
-            condition=_calendar_of_json(schedule["schedule"]),
-            active=bool(schedule["active"]) and not deployment["paused"],
-            created_at=datetime.fromisoformat(schedule["created"]),
+            schedule_id=schedule.id,
+            model_name=deployment.name,
+            trigger_id=schedule.trigger_id,
+            condition=schedule.calendar,
+            active=schedule.active and not deployment.paused,
+            created_at=schedule.created_at,
         )
 
 
-def _trigger_id(slug: str | None) -> UUID | None:
-    if slug is None or not slug.startswith(SLUG_PREFIX):
-        return None
-    try:
-        return UUID(slug.removeprefix(SLUG_PREFIX))
-    except ValueError:
-        return None
-
-
-def _calendar(schedule: "SCHEDULE_TYPES") -> dict[str, Any]:
-    return _calendar_of_json(schedule.model_dump(mode="json"))
-
-
-def _calendar_of_json(schedule: Mapping[str, Any]) -> dict[str, Any]:
+def _calendar(schedule: Mapping[str, Any]) -> dict[str, Any]:
     timezone = schedule.get("timezone") or "UTC"
     if "cron" in schedule:
         cron = {"cron": schedule["cron"], "timezone": timezone}

@@ -26,8 +26,8 @@ from retraining.orchestrator.evaluations import (
 from retraining.orchestrator.labels import FLOW_NAME, LABEL_PREFIX, MONITOR_FLOW_NAME
 from retraining.orchestrator.listing import PAGE, Listed, all_rows
 from retraining.orchestrator.schedules import (
+    deployment_from,
     find_deployment,
-    find_schedule,
     monitor_parameters,
     put_schedule,
     read_deployment,
@@ -40,6 +40,8 @@ from retraining.triggers.condition import ScheduledCondition
 from retraining.triggers.evaluation import Evaluation
 
 FLOWS = (FLOW_NAME, MONITOR_FLOW_NAME)
+DEPLOYMENTS_AT_ONCE = 50
+"""While it puts together a page of deployments with their schedules, a Prefect server does nothing else."""
 
 
 class PrefectTriggers:
@@ -77,11 +79,11 @@ class PrefectTriggers:
     async def put_trigger(self, order: TriggerOrder) -> None:
         """See `TriggerOrchestrator.put_trigger`."""
         condition = order.condition
-        retrain = await read_deployment(self._connection, f"{FLOW_NAME}/{order.model_name}")
+        retrain = await read_deployment(self._connection, FLOW_NAME, order.model_name)
         if isinstance(condition, ScheduledCondition):
             await put_schedule(self._connection, retrain, order)
             return
-        monitor = await read_deployment(self._connection, f"{MONITOR_FLOW_NAME}/{order.model_name}")
+        monitor = await read_deployment(self._connection, MONITOR_FLOW_NAME, order.model_name)
         # The automation first: no check may find a breach that nobody listens to.
         await put_automation(self._connection, order, condition, retrain.id)
         await put_schedule(self._connection, monitor, order)
@@ -90,8 +92,8 @@ class PrefectTriggers:
         """See `TriggerOrchestrator.remove_trigger`."""
         await remove_automation(self._connection, trigger_id)
         for flow in FLOWS:
-            deployment = await find_deployment(self._connection, f"{flow}/{model_name}")
-            schedule = None if deployment is None else find_schedule(deployment, trigger_id)
+            deployment = await find_deployment(self._connection, flow, model_name)
+            schedule = None if deployment is None else deployment.find_schedule(trigger_id)
             if deployment is not None and schedule is not None:
                 await remove_schedule(self._connection, deployment, schedule)
 
@@ -99,8 +101,8 @@ class PrefectTriggers:
         """See `TriggerOrchestrator.set_enabled`. Raises TriggerNotFound if it has no schedule."""
         found = False
         for flow in FLOWS:
-            deployment = await find_deployment(self._connection, f"{flow}/{model_name}")
-            schedule = None if deployment is None else find_schedule(deployment, trigger_id)
+            deployment = await find_deployment(self._connection, flow, model_name)
+            schedule = None if deployment is None else deployment.find_schedule(trigger_id)
             if deployment is not None and schedule is not None:
                 found = True
                 await set_active(self._connection, deployment, schedule, active=enabled)
@@ -115,11 +117,11 @@ class PrefectTriggers:
         retrain_ids: set[UUID] = set()
         for flow in FLOWS:
             wanted = {"flows": {"name": {"any_": [flow]}}, "sort": "NAME_ASC"}
-            for deployment in await self._all("/deployments/filter", wanted):
-                deployed_at[f"{flow}/{deployment['name']}"] = datetime.fromisoformat(deployment["updated"])
+            for deployment in map(deployment_from, await self._all("/deployments/filter", wanted)):
+                deployed_at[f"{flow}/{deployment.name}"] = deployment.updated_at
                 schedules.extend(schedules_seen(deployment, flow))
                 if flow == FLOW_NAME:
-                    retrain_ids.add(UUID(deployment["id"]))
+                    retrain_ids.add(deployment.id)
         automations = automations_seen(await self._all("/automations/filter", OURS), frozenset(retrain_ids))
         return TriggersSeen(schedules, automations, deployed_at)
 
@@ -133,7 +135,7 @@ class PrefectTriggers:
         correlation_id: str | None,
     ) -> UUID:
         """See `TriggerOrchestrator.start_check`."""
-        monitor = await read_deployment(self._connection, f"{MONITOR_FLOW_NAME}/{order.model_name}")
+        monitor = await read_deployment(self._connection, MONITOR_FLOW_NAME, order.model_name)
         parameters = {
             "model_name": order.model_name,
             **monitor_parameters(order),
@@ -174,4 +176,5 @@ class PrefectTriggers:
         return evaluation_events(self._connection)
 
     async def _all(self, path: Listed, wanted: dict[str, Any]) -> list[dict[str, Any]]:
-        return await all_rows(self._connection, path, wanted, page_size=self._page_size)
+        at_once = DEPLOYMENTS_AT_ONCE if path == "/deployments/filter" else PAGE
+        return await all_rows(self._connection, path, wanted, page_size=min(self._page_size, at_once))

@@ -2,7 +2,7 @@
 
 import sys
 
-JOBS_AT_A_TIME = 8
+JOBS_AT_A_TIME = 4
 """Runs that a worker has in hand, starting or running.
 
 Without a bound it hands every waiting run to Prefect at the same moment. On SQLite some twenty such requests

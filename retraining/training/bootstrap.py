@@ -41,6 +41,11 @@ class Interval:
     high: float
     confidence: float
 
+    @property
+    def tells_nothing_apart(self) -> bool:
+        """Whether the versions scored the same on every resample, as those do that predict alike."""
+        return self.low == self.high == 0
+
 
 @dataclass(frozen=True, eq=False)
 class Improvement:

@@ -126,7 +126,9 @@ def comparison_markdown(
         *_metric_table(comparison, version),
         "",
     ]
-    if comparison.improvement is not None:
+    if comparison.improvement is not None and comparison.improvement.interval.tells_nothing_apart:
+        lines += ["Both versions score the same on every resample of the holdout.", ""]
+    elif comparison.improvement is not None:
         estimate, low, high = figures(
             comparison.improvement.estimate,
             comparison.improvement.interval.low,

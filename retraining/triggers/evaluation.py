@@ -37,7 +37,7 @@ class Action(StrEnum):
 class ColumnScore(BaseModel):
     """What became of one column. Score, threshold and p-value are null where nothing was compared."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, use_attribute_docstrings=True)
 
     column: str
     kind: str
@@ -52,7 +52,7 @@ class ColumnScore(BaseModel):
 class MetricScore(BaseModel):
     """What became of the metric."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, use_attribute_docstrings=True)
 
     metric: str
     value: float
@@ -71,7 +71,7 @@ class MetricScore(BaseModel):
 class Finding(BaseModel):
     """What a check of the data found, before patience and cooldown are asked."""
 
-    model_config = ConfigDict(frozen=True, protected_namespaces=())
+    model_config = ConfigDict(frozen=True, protected_namespaces=(), use_attribute_docstrings=True)
 
     outcome: Outcome
     reason: str
@@ -92,10 +92,48 @@ class Finding(BaseModel):
         return self.outcome is Outcome.BREACHED
 
 
+EVALUATION_EXAMPLE: dict[str, Any] = {
+    "outcome": "breached",
+    "reason": "1 of 1 columns drifted: orders",
+    "champion_version": "4",
+    "window_start": "2026-05-01T00:00:00Z",
+    "window_end": "2026-05-04T00:00:00Z",
+    "rows": 5120,
+    "score": 1.0,
+    "threshold": 1.0,
+    "columns": [
+        {
+            "column": "orders",
+            "kind": "numeric",
+            "method": "wasserstein",
+            "score": 0.31,
+            "threshold": 0.1,
+            "p_value": None,
+            "drifted": True,
+            "reason": "normalized Wasserstein distance 0.31, threshold 0.1",
+        }
+    ],
+    "id": "0198c2a4-7a10-7c52-8d33-1b0c9a6e2f77",
+    "trigger_id": "5f0f1f0e-27d5-4a0b-9d6a-0f8f3f6a7c11",
+    "model_name": "churn",
+    "trigger_type": "drift",
+    "source": "schedule",
+    "at": "2026-05-04T00:00:03.410000Z",
+    "as_of": "2026-05-04T00:00:00Z",
+    "patience": 2,
+    "patience_count": 2,
+    "in_cooldown": False,
+    "last_fired_at": "2026-05-04T00:00:03.410000Z",
+    "action": "fired",
+    "job_id": "0198c2a4-5d3e-7b61-9c1f-2f0e6f1f4b11",
+    "report_url": "http://127.0.0.1:5000/#/experiments/2/runs/0f5c1b/artifacts/report.html",
+}
+
+
 class Evaluation(Finding):
     """One check of one trigger, as artifact, event, row and JSON. Times are UTC."""
 
-    model_config = ConfigDict(frozen=True, protected_namespaces=(), extra="ignore")
+    model_config = ConfigDict(extra="ignore", json_schema_extra={"examples": [EVALUATION_EXAMPLE]})
 
     id: UUID
     """Of a check by the monitor: its flow run's id. Of an external signal: made of trigger and key."""

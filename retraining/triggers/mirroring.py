@@ -193,11 +193,10 @@ def _keep(trigger: RetrainingTrigger, prefect: _Seen, *, gone: bool) -> Iterator
     needed = {f"retrain/{trigger.model_name}"}
     if not _scheduled(trigger):
         needed.add(f"monitor/{trigger.model_name}")
-    redeployed = bool(needed & prefect.redeployed)
     if not _complete(trigger, prefect):
         # Without the deployment there is nothing to put it on; when there is one again, it is a new one.
         if needed <= prefect.deployed_at.keys():
-            if redeployed:
+            if needed & prefect.redeployed:
                 yield Put(trigger, trigger.enabled)
             elif gone:
                 yield Remove(trigger)
@@ -209,10 +208,6 @@ def _keep(trigger: RetrainingTrigger, prefect: _Seen, *, gone: bool) -> Iterator
         yield Put(trigger, not trigger.enabled)
         return
     enabled = schedule.active and automation
-    if redeployed and not _scheduled(trigger):
-        # The automation names the deployment that it runs, and that may be another one now.
-        yield Put(trigger, enabled)
-        return
     condition = _followed(trigger, schedule.condition)
     if enabled != trigger.enabled or condition != trigger.trigger_condition:
         yield Follow(trigger, enabled, condition)

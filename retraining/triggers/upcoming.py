@@ -1,11 +1,12 @@
 """When triggers are due next, remembered until the first of those times is over."""
 
-import json
 import logging
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 from retraining.errors import InvalidCondition
 from retraining.triggers.calendar import calendar_of, next_runs
@@ -16,7 +17,19 @@ logger = logging.getLogger(__name__)
 
 SHOWN_RUNS = 5
 REMEMBERED = 10_000
-"""Calendars; beyond them the one that was used longest ago is forgotten."""
+"""Triggers; beyond them the one that was used longest ago is forgotten."""
+
+
+@dataclass(frozen=True)
+class _Known:
+    updated_at: datetime
+    computed_at: datetime
+    runs: Sequence[datetime]
+
+    def holds(self, trigger: RetrainingTrigger, now: datetime) -> bool:
+        """Whether the trigger is still the same, and none of these times is over."""
+        over = bool(self.runs) and self.runs[0] <= now
+        return self.updated_at == trigger.updated_at and self.computed_at <= now and not over
 
 
 class UpcomingRuns:
@@ -26,22 +39,19 @@ class UpcomingRuns:
         self, compute: Callable[[Mapping[str, Any], datetime, int], Sequence[datetime]] = next_runs
     ) -> None:
         self._compute = compute
-        self._known: OrderedDict[str, tuple[datetime, Sequence[datetime]]] = OrderedDict()
+        self._known: OrderedDict[UUID, _Known] = OrderedDict()
 
     def of(self, trigger: RetrainingTrigger, now: datetime) -> Sequence[datetime]:
         """The next five, soonest first; none while it is disabled."""
         if not trigger.enabled:
             return ()
-        every = trigger.trigger_condition.get("every") or trigger.trigger_condition.get("check_every")
-        # Those that count from their trigger's creation are its own, all others are shared.
-        key = json.dumps([trigger.trigger_condition, trigger.created_at.isoformat() if every else None])
-        known = self._known.pop(key, None)
-        if known is None or now < known[0] or any(run <= now for run in known[1][:1]):
-            known = (now, self._next(trigger, now))
-        self._known[key] = known
+        known = self._known.pop(trigger.id, None)
+        if known is None or not known.holds(trigger, now):
+            known = _Known(trigger.updated_at, now, self._next(trigger, now))
+        self._known[trigger.id] = known
         if len(self._known) > REMEMBERED:
             self._known.popitem(last=False)
-        return known[1]
+        return known.runs
 
     def _next(self, trigger: RetrainingTrigger, now: datetime) -> Sequence[datetime]:
         try:

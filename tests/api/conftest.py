@@ -41,7 +41,7 @@ class Api:
     async def client(self, *scopes: Scope | str, name: str = "tester", **headers: str) -> httpx.AsyncClient:
         """A client with a new key that has these scopes; without any, a client without a key."""
         if scopes:
-            new = await self.keys.create(name=name, scopes=scopes)
+            new = await self.keys.create(name=name, scopes=scopes, shares_name=True)
             headers["Authorization"] = f"Bearer {new.secret}"
         return await self._stack.enter_async_context(
             httpx.AsyncClient(base_url=self.url, headers=headers, timeout=20, trust_env=False)

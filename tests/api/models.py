@@ -12,11 +12,11 @@ from retraining.catalog.spec import ModelSpec
 from retraining.sources.window import Window
 
 
-class Nowhere:
-    """A source that is never read here."""
+class NoPurchases:
+    """A source without rows: nothing is trained here."""
 
     def read(self, window: Window, *, time_column: str, columns: Sequence[str]) -> pl.DataFrame:
-        raise NotImplementedError
+        return pl.DataFrame(schema=dict.fromkeys(columns, pl.Float64))
 
     def describe(self) -> str:
         return "purchases.parquet"
@@ -31,7 +31,7 @@ CHURN = ModelSpec(
     name="churn",
     description="Who will not come back.",
     task="binary",
-    source=Nowhere(),
+    source=NoPurchases(),
     label="churned",
     features=("orders", "spend"),
     time_column="snapshot",
@@ -43,7 +43,7 @@ CHURN = ModelSpec(
 PROFITABILITY = ModelSpec(
     name="profitability",
     task="regression",
-    source=Nowhere(),
+    source=NoPurchases(),
     label="spent",
     features=("orders",),
     time_column="snapshot",

@@ -95,7 +95,7 @@ async def test_health_and_readiness_need_no_key(shared_api: Api) -> None:
 
 @pytest.mark.parametrize("form", ["Authorization: Bearer {}", "Authorization: bearer {}", "X-API-Key: {}"])
 async def test_a_key_comes_in_either_header(shared_api: Api, form: str) -> None:
-    new = await shared_api.keys.create(name="ci", scopes=["read"])
+    new = await shared_api.keys.create(name="ci", shares_name=True, scopes=["read"])
     header, _, value = form.format(new.secret).partition(": ")
     client = await shared_api.client()
     assert (await client.get("/api/retraining", headers={header: value})).status_code == 200
@@ -120,7 +120,7 @@ async def test_a_wrong_key_is_refused(shared_api: Api, headers: dict[str, str]) 
 
 async def test_an_expired_key_is_refused(shared_api: Api) -> None:
     expires_at = datetime.now(UTC) + timedelta(milliseconds=20)
-    new = await shared_api.keys.create(name="ci", scopes=["read"], expires_at=expires_at)
+    new = await shared_api.keys.create(name="ci", shares_name=True, scopes=["read"], expires_at=expires_at)
     client = await shared_api.client()
     while datetime.now(UTC) < expires_at:
         pass
@@ -129,7 +129,7 @@ async def test_an_expired_key_is_refused(shared_api: Api) -> None:
 
 
 async def test_a_key_that_another_process_revokes_stops_working_within_five_seconds(shared_api: Api) -> None:
-    new = await shared_api.keys.create(name="ci", scopes=["read"])
+    new = await shared_api.keys.create(name="ci", shares_name=True, scopes=["read"])
     client = await shared_api.client(**{"X-API-Key": new.secret})
     assert (await client.get("/api/retraining")).status_code == 200
     await shared_api.keys.revoke(new.key.id)
@@ -149,7 +149,7 @@ async def test_who_is_calling_is_asked_before_what_was_sent(shared_api: Api, bod
 
 
 async def test_an_answer_never_holds_the_key(shared_api: Api) -> None:
-    new = await shared_api.keys.create(name="ci", scopes=["read"])
+    new = await shared_api.keys.create(name="ci", shares_name=True, scopes=["read"])
     client = await shared_api.client(**{"X-API-Key": new.secret})
     for path in ("/api/retraining", "/nope", "/api/retraining/models/churn/rollback"):
         answer = await client.get(path)

@@ -255,6 +255,24 @@ async def test_an_unknown_path_is_not_found(shared_admin: httpx.AsyncClient, pat
 
 
 @pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", f"{JOBS}/a/{'b' * 5_000}"),
+        ("GET", f"{JOBS}/{'b' * 5_000}"),
+        ("PUT", f"{JOBS}/{'b' * 5_000}"),
+        ("GET", f"{JOBS}/triggers/{'b' * 5_000}"),
+        ("GET", f"/{'b' * 5_000}"),
+    ],
+)
+async def test_a_long_path_is_repeated_in_part(
+    shared_admin: httpx.AsyncClient, method: str, path: str
+) -> None:
+    answer = await shared_admin.request(method, path)
+    assert answer.status_code in {404, 405}
+    assert len(answer.json()["message"]) < 400
+
+
+@pytest.mark.parametrize(
     ("method", "path", "allowed"),
     [
         ("PUT", JOBS, "GET, POST"),

@@ -116,6 +116,23 @@ async def test_many_open_streams_leave_the_database_to_the_others(api: Api, admi
     assert (await admin.get("/ready")).status_code == 200
 
 
+async def test_more_followers_than_there_are_places_are_asked_to_come_back(tmp_path: Path) -> None:
+    async with served(tmp_path, max_followers=2) as api:
+        client = await api.client("admin")
+        job_id = await start(client)
+
+        async def status() -> int:
+            async with client.stream("GET", f"/api/retraining/{job_id}/events") as answer:
+                return answer.status_code
+
+        async with following(client, ALL):
+            async with following(client, ALL):
+                refused = await client.get(f"/api/retraining/{job_id}/events")
+                assert "2 callers follow" in error_of(refused, 503, "TooManyFollowers")["message"]
+                assert int(refused.headers["Retry-After"]) > 0
+            await until(status, 200)
+
+
 async def test_a_silent_stream_says_that_it_is_alive(tmp_path: Path) -> None:
     async with served(tmp_path, heartbeat_seconds=0.05) as api:
         client = await api.client("admin")

@@ -13,7 +13,7 @@ from api import errors, events, jobs, schemas, system, triggers
 from api.app import create_app
 from retraining.jobs import job as job_models
 from retraining.jobs.records import JobEvent
-from retraining.triggers import signal
+from retraining.triggers import evaluation, signal
 from retraining.triggers import trigger as trigger_models
 from retraining.triggers.condition import DriftCondition, PerformanceCondition, ScheduledCondition
 
@@ -66,7 +66,17 @@ def test_every_route_says_what_it_does_and_how_it_fails_in_our_format(described:
 def models() -> list[type[BaseModel]]:
     found = {
         model
-        for module in (errors, jobs, schemas, system, triggers, job_models, trigger_models, signal)
+        for module in (
+            errors,
+            jobs,
+            schemas,
+            system,
+            triggers,
+            job_models,
+            trigger_models,
+            signal,
+            evaluation,
+        )
         for model in vars(module).values()
         if isinstance(model, type) and issubclass(model, BaseModel)
     }
@@ -94,12 +104,23 @@ def test_every_example_is_what_its_model_says(model: type[BaseModel], example: d
 def test_the_contracts_models_have_examples() -> None:
     shown = {model.__name__ for model in models() if examples_of(model)}
     assert shown >= {"RetrainingJob", "RetrainingRequest", "RetrainingResponse", "ErrorResponse", "Message"}
-    assert shown >= {"TriggerRequest", "TriggerPublic", "CheckRequest", "CheckResponse", "Signal"}
+    assert shown >= {
+        "TriggerRequest",
+        "TriggerPublic",
+        "CheckRequest",
+        "CheckResponse",
+        "Signal",
+        "Evaluation",
+    }
 
 
 def test_each_type_of_trigger_is_described_with_the_keys_of_its_condition(described: dict[str, Any]) -> None:
     known = described["components"]["schemas"]
-    classes = {"scheduled": ScheduledCondition, "drift": DriftCondition, "performance": PerformanceCondition}
+    classes: dict[str, type[BaseModel]] = {
+        "scheduled": ScheduledCondition,
+        "drift": DriftCondition,
+        "performance": PerformanceCondition,
+    }
     shown = {}
     for kind in known["TriggerWanted"]["oneOf"]:
         condition = known[kind["properties"]["trigger_condition"]["$ref"].rpartition("/")[2]]

@@ -184,6 +184,16 @@ async def test_a_deleted_trigger_is_gone_and_its_history_stays(api: Api, admin: 
     assert await _count(admin, f"{path}/evaluations") == 1
 
 
+async def test_a_report_is_linked_where_mlflow_is_today(api: Api, admin: httpx.AsyncClient) -> None:
+    made = await create(admin)
+    path = f"{TRIGGERS}/{made['id']}/evaluations"
+    kept = "http://127.0.0.1:5000/#/experiments/2/runs/0f5c/artifacts/report.html"
+    await api.triggers.keep_evaluation(evaluation_of(made, report_url=kept))
+    await until(lambda: _count(admin, path), 1)
+    [shown] = (await admin.get(path)).json()
+    assert shown["report_url"] == "http://mlflow.test/#/experiments/2/runs/0f5c/artifacts/report.html"
+
+
 async def test_evaluations_are_listed_newest_first_with_all_that_was_found(
     api: Api, admin: httpx.AsyncClient
 ) -> None:
@@ -307,6 +317,15 @@ async def test_a_reported_breach_fires_through_patience_and_cooldown(
     assert str(breach.id) == shown[2]["id"]
 
 
+@pytest.mark.parametrize("body", [b"", b"{}"])
+async def test_a_breach_is_reported_without_a_word(api: Api, admin: httpx.AsyncClient, body: bytes) -> None:
+    made = await create(admin, "performance")
+    answer = await admin.post(f"{TRIGGERS}/{made['id']}/fire", content=body)
+    assert answer.status_code == 202, answer.text
+    assert answer.json()["reason"] == "breach reported by an external monitor"
+    assert len(api.triggers.breaches) == 1
+
+
 async def test_the_same_idempotency_key_reports_one_breach(api: Api, admin: httpx.AsyncClient) -> None:
     made = await create(admin, patience=1)
     path = f"{TRIGGERS}/{made['id']}"
@@ -317,6 +336,8 @@ async def test_the_same_idempotency_key_reports_one_breach(api: Api, admin: http
     assert again.json() == first.json()
     assert len(api.triggers.breaches) == 1
     assert await _count(admin, f"{path}/evaluations") == 1
+    other = await admin.post(f"{path}/fire", json={"reason": "something else"}, headers=key)
+    assert "alert-7" in error_of(other, 422, "IdempotencyKeyReused")["message"]
 
 
 @pytest.mark.parametrize("trigger_id", [str(UUID(int=4)), "nonsense", "7", "%00"])
@@ -400,7 +421,12 @@ async def test_a_schedule_made_in_prefect_is_listed_and_can_be_deleted(
         "prefect",
         "prefect",
     )
-    assert (await admin.delete(f"{TRIGGERS}/{shown['id']}")).status_code == 200
+    path = f"{TRIGGERS}/{shown['id']}"
+    assert (await admin.patch(path, json={"enabled": False})).json()["enabled"] is False
+    assert not api.triggers.schedules[schedule.schedule_id].active
+    refused = await admin.patch(path, json={"trigger_condition": {"every": "1d"}})
+    assert "change its times there" in error_of(refused, 422, "InvalidRequest")["message"]
+    assert (await admin.delete(path)).status_code == 200
     assert api.triggers.schedules == {}
 
 

@@ -1,5 +1,6 @@
 """Keys in a real database."""
 
+import asyncio
 import sqlite3
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
@@ -10,7 +11,7 @@ import pytest
 from retraining.auth.caller import Caller, Scope
 from retraining.auth.key import new_key
 from retraining.auth.keys import KeyStore
-from retraining.errors import KeyNotFound, StoreUnavailable
+from retraining.errors import KeyNameTaken, KeyNotFound, StoreUnavailable
 from retraining.store.database import Database
 
 
@@ -83,6 +84,25 @@ async def test_a_key_revoked_by_another_process_is_refused_within_seconds(databa
 async def test_revoking_what_does_not_exist_says_so(database: Database) -> None:
     with pytest.raises(KeyNotFound, match="0123456789ab"):
         await KeyStore(database).revoke("0123456789ab")
+
+
+async def test_two_usable_keys_of_one_name_are_made_only_on_purpose(database: Database) -> None:
+    """Who did what is told by the name alone."""
+    keys = KeyStore(database)
+    first = await keys.create(name="ci", scopes=["read"])
+    with pytest.raises(KeyNameTaken, match="'ci'"):
+        await keys.create(name=" ci ", scopes=["admin"])
+    second = await keys.create(name="ci", scopes=["read"], shares_name=True)
+    for key in (first, second):
+        await keys.revoke(key.key.id)
+    await keys.create(name="ci", scopes=["read"])
+
+
+async def test_of_two_makers_of_one_name_at_once_one_is_refused(database: Database) -> None:
+    made = await asyncio.gather(
+        *(KeyStore(database).create(name="ci", scopes=["read"]) for _ in range(5)), return_exceptions=True
+    )
+    assert sum(isinstance(answer, KeyNameTaken) for answer in made) == 4
 
 
 async def test_keys_are_listed_newest_first_with_the_revoked_ones(database: Database) -> None:

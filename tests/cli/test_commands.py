@@ -113,7 +113,9 @@ def test_the_key_in_the_environment_counts(stack: RunningStack) -> None:
 def test_deploying_again_changes_nothing(stack: RunningStack) -> None:
     """The address comes from the stack in the home."""
     again = retraining("deploy", "--home", str(stack.home))
-    assert again.stdout == "retrain/churn unchanged\nretrain/profitability unchanged\n"
+    assert again.stdout.splitlines() == [
+        f"{flow}/{model} unchanged" for model in ("churn", "profitability") for flow in ("retrain", "monitor")
+    ]
 
 
 def test_the_doctor_finds_a_healthy_stack_healthy(stack: RunningStack) -> None:

@@ -29,6 +29,16 @@ def test_a_key_that_does_not_exist_cannot_be_revoked(tmp_path: Path) -> None:
     assert failed.stderr.count("\n") == 1
 
 
+def test_a_name_that_a_usable_key_has_is_refused(tmp_path: Path) -> None:
+    """Exit code 1 and one line."""
+    home = ("--home", str(tmp_path))
+    retraining("key", "create", "ci", *home)
+    failed = retraining("key", "create", "ci", *home)
+    assert failed.returncode == 1
+    assert failed.stderr.startswith("retraining: a usable API key is called 'ci' already")
+    assert failed.stderr.count("\n") == 1
+
+
 def test_a_home_that_does_not_exist_is_not_made(tmp_path: Path) -> None:
     """A mistyped home must not become a second database."""
     failed = retraining("key", "list", "--home", str(tmp_path / "mistyped"))

@@ -1,20 +1,34 @@
 """The monitor on real servers: what a check leaves in Prefect and in MLflow, and what it starts."""
 
 import asyncio
+import io
+import json
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
+import polars as pl
 import pytest
 from mlflow import MlflowClient
 from prefect import get_client
-from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId
-from prefect.client.schemas.objects import Artifact, State
+from prefect.client.schemas.filters import (
+    ArtifactFilter,
+    ArtifactFilterFlowRunId,
+    FlowRunFilter,
+    FlowRunFilterDeploymentId,
+)
+from prefect.client.schemas.objects import Artifact, State, StateType
+from prefect.client.schemas.schedules import IntervalSchedule
+from prefect.client.schemas.sorting import FlowRunSort
+from prefect.flow_engine import run_flow_async
 
 from flows.monitor import monitor
 from flows.retrain import retrain
+from retraining.drift.profile_format import FILE_NAME, load_profile
+from retraining.monitoring.reference import FACTS_FILE, SAMPLE_FILE
 from retraining.orchestrator.triggers import PrefectTriggers
+from retraining.registry.mlflow_registry import MlflowRegistry
 from retraining.triggers.evaluation import Action, Evaluation, Outcome
 from tests.flows.drifting import DAY, MOVES_AT
 
@@ -46,7 +60,7 @@ async def crown(model_name: str) -> None:
 
 
 async def check(model_name: str, as_of: datetime, **given: Any) -> State[Any]:
-    return await monitor(model_name, as_of=as_of, return_state=True, **given)  # type: ignore[no-any-return,call-overload]  # Prefect types it without the keyword
+    return await monitor(model_name, as_of=as_of, return_state=True, **given)
 
 
 async def artifacts_of(state: State[Any]) -> dict[str, Artifact]:
@@ -62,6 +76,21 @@ async def artifacts_of(state: State[Any]) -> dict[str, Artifact]:
 async def kept(prefect_api: str, trigger_id: UUID) -> Evaluation | None:
     async with PrefectTriggers(prefect_api) as triggers:
         return await triggers.latest_evaluation(trigger_id)
+
+
+async def test_a_job_keeps_the_reference_of_its_version(registry: MlflowRegistry) -> None:
+    await crown("staying")
+    champion = registry.find_champion("staying")
+    assert champion is not None
+    profile, facts, sample = (
+        registry.read_file(champion, name) for name in (FILE_NAME, FACTS_FILE, SAMPLE_FILE)
+    )
+    assert profile is not None
+    assert set(load_profile(profile).columns) == {"amount", "way", "quiet"}
+    assert facts is not None
+    assert json.loads(facts)["rows"] == load_profile(profile).rows == 2_001
+    assert sample is not None
+    assert pl.read_parquet(io.BytesIO(sample)).columns == ["at", "amount", "way", "quiet"]
 
 
 async def test_a_breach_is_kept_shown_and_reported(prefect_api: str, mlflow_url: str) -> None:
@@ -106,19 +135,23 @@ async def test_a_stable_window_is_quiet_and_leaves_no_report(prefect_api: str) -
     assert state.message == "quiet: none of 3 columns drifted"
     evaluation = await kept(prefect_api, trigger_id)
     assert evaluation is not None
-    assert (evaluation.outcome, evaluation.action, evaluation.report_url) == (Outcome.QUIET, Action.NONE, None)
+    assert (evaluation.outcome, evaluation.action, evaluation.report_url) == (
+        Outcome.QUIET,
+        Action.NONE,
+        None,
+    )
     assert "staying-drift-report" not in await artifacts_of(state)
 
 
 async def test_a_persons_run_in_the_interface_shows_and_starts_nothing(prefect_api: str) -> None:
-    await crown("moving")
+    await crown("staying")
 
-    state = await check("moving", DAY + timedelta(days=40))
+    state = await check("staying", DAY + timedelta(days=40))
 
-    assert str(state.message).startswith("breached: ")
+    assert str(state.message).startswith("quiet: ")
     shown = await artifacts_of(state)
-    assert set(shown) == {"moving-drift-check", "moving-drift-report"}
-    assert "Done about it: nothing" in str(shown["moving-drift-check"].data)
+    assert set(shown) == {"staying-drift-check"}
+    assert "Done about it: nothing" in str(shown["staying-drift-check"].data)
     run_id = state.state_details.flow_run_id
     assert run_id is not None
     assert await kept(prefect_api, run_id) is None
@@ -154,3 +187,32 @@ async def test_what_cannot_be_checked_fails_and_says_why(given: dict[str, Any], 
     state = await check("moving", DAY, **given)
     assert state.is_failed()
     assert message in str(state.message)
+
+
+async def test_a_check_that_the_next_one_has_overtaken_ends_as_superseded(prefect_api: str) -> None:
+    """After an outage the runs of a schedule are all due at once; one check of today is enough."""
+    trigger_id = uuid4()
+    async with get_client() as client:
+        flow_id = await client.create_flow_from_name("monitor")
+        deployment_id = await client.create_deployment(flow_id, f"overtaken-{trigger_id.hex[:6]}")
+        every_minute = IntervalSchedule(interval=timedelta(minutes=1))
+        await client.create_deployment_schedules(deployment_id, [(every_minute, True)])
+        now = datetime.now(UTC)
+        await client.request(
+            "POST",
+            "/deployments/{id}/schedule",
+            path_params={"id": deployment_id},
+            json={"start_time": (now - timedelta(minutes=4)).isoformat(), "end_time": now.isoformat()},
+        )
+        of_deployment = FlowRunFilter(deployment_id=FlowRunFilterDeploymentId(any_=[deployment_id]))
+        runs = await client.read_flow_runs(
+            flow_run_filter=of_deployment, sort=FlowRunSort.EXPECTED_START_TIME_ASC
+        )
+        parameters = {"model_name": "churn", "trigger_id": str(trigger_id)}
+        state = await run_flow_async(monitor, flow_run=runs[0], parameters=parameters, return_type="state")
+        await client.delete_deployment(deployment_id)
+
+    assert isinstance(state, State)
+    assert (state.type, state.name) == (StateType.CANCELLED, "Superseded")
+    assert str(state.message).startswith("superseded by run ")
+    assert await kept(prefect_api, trigger_id) is None

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from retraining.jobs.admission import REPLAYED, Admission, Verdict, admit, look_back, undecided
+from retraining.jobs.admission import CLOCKS, REPLAYED, Admission, Verdict, admit, look_back, undecided
 from retraining.jobs.status import RetrainingStatus
 from retraining.orchestrator.values import JobRun
 from tests.jobs.news import START, a_run, after, ended, started, steady
@@ -126,8 +126,8 @@ def test_it_looks_back_to_when_the_breach_was_found_but_not_beyond_what_prefect_
     assert run.cause is not None
     repeated = replace(run, cause=run.cause.model_copy(update={"at": after(2)}))
     ancient = replace(run, cause=run.cause.model_copy(update={"at": START - timedelta(days=900)}))
-    assert look_back([run, repeated], NOW) == after(2)
-    assert look_back([ancient], NOW) == NOW - REPLAYED
+    assert look_back([run, repeated], NOW) == after(2) - CLOCKS
+    assert look_back([ancient], NOW) == NOW - REPLAYED - CLOCKS
 
 
 # Missed runs

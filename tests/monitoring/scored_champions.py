@@ -1,4 +1,4 @@
-"""Champions that keep what the performance check needs, made as a job makes them, and models of known scores."""
+"""Champions that keep what the performance check needs, as a job makes them, and models of known scores."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

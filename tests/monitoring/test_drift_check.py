@@ -1,4 +1,4 @@
-"""The drift check through a model's specification alone: published data with default settings, and its refusals."""
+"""The drift check through a specification alone: published data with default settings, and refusals."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -231,7 +231,11 @@ def test_without_a_champion_nothing_is_judged(tmp_path: Path) -> None:
     ("as_of", "condition", "reason"),
     [
         (HALF, DriftCondition(), "no rows in (2026-02-11 16:00, 2026-02-11 16:00] UTC: the champion was"),
-        (HALF + timedelta(minutes=5), DriftCondition(), "no rows in (2026-02-11 16:00, 2026-02-11 16:05] UTC"),
+        (
+            HALF + timedelta(minutes=5),
+            DriftCondition(),
+            "no rows in (2026-02-11 16:00, 2026-02-11 16:05] UTC",
+        ),
         (HALF + timedelta(hours=99), DriftCondition(), "99 rows in (2026-02-11 16:00, 2026-02-15 19:00] UTC"),
         (END_OF_TABLE, DriftCondition(min_rows=1_001), "1,000 rows in"),
         (END_OF_TABLE, DriftCondition(window=timedelta(hours=5)), "5 rows in"),
@@ -290,3 +294,21 @@ def test_a_damaged_reference_is_refused(tmp_path: Path) -> None:
     crown(registry, spec, HALF, files=files)
     with pytest.raises(InvalidDriftProfile, match=r"drift_reference\.json is damaged"):
         check_drift(spec, DriftCondition(), registry, END_OF_TABLE)
+
+
+def test_a_late_change_does_not_drown_in_a_long_window(tmp_path: Path) -> None:
+    """Half of the rows since training are as before, so that all together have not drifted enough."""
+    spec, registry = car_loans.car_loans(tmp_path, "before", "after"), FakeRegistry()
+    crown(registry, spec, REFERENCE_END)
+
+    assert check_drift(spec, DriftCondition(), registry, END["before"]).outcome is Outcome.QUIET
+    finding = check_drift(spec, DriftCondition(), registry, END["after"])
+
+    assert finding.breached
+    assert flagged(finding) == set(CAR_LOAN["windows"]["after"]["columns_must_be_flagged"])
+    assert finding.reason.startswith("since 2019-03-31 02:55 UTC 4 of 7 columns drifted")
+    assert finding.rows == 25_000
+    assert finding.window_end == END["after"]
+    since_training = END["after"] - REFERENCE_END
+    assert not check_drift(spec, DriftCondition(window=since_training), registry, END["after"]).breached
+    assert not check_drift(spec, DriftCondition(threshold=0.1), registry, END["after"]).breached

@@ -180,8 +180,9 @@ class FakeOrchestrator:
         cause: Cause | None = None,
     ) -> JobRun:
         """A run that did not come through the door, from a schedule unless `created_by` says otherwise."""
+        run_id = uuid4()
         run = JobRun(
-            id=uuid4(),
+            id=run_id,
             model_name=model_name,
             status=RetrainingStatus.PENDING,
             due=due,
@@ -194,7 +195,7 @@ class FakeOrchestrator:
             as_of=as_of,
             created_by=created_by,
             labels=dict(labels or {}),
-            cause=cause,
+            cause=None if cause is None else cause.model_copy(update={"run_id": run_id}),
         )
         self.add(run)
         return run

@@ -4,9 +4,10 @@ import asyncio
 import os
 import sys
 from collections.abc import AsyncIterator, Iterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from prefect.client.orchestration import PrefectClient
@@ -16,12 +17,14 @@ from prefect.client.schemas.schedules import IntervalSchedule
 from retraining.builtin.churn import churn
 from retraining.builtin.profitability import profitability
 from retraining.orchestrator.prefect_orchestrator import PrefectOrchestrator
+from retraining.orchestrator.values import TriggerOrder
+from retraining.triggers.condition import ScheduledCondition
 from tests.servers import prefect_server
 
 ROOT = Path(__file__).parents[2]
 MODELS = [churn, profitability]
 POOL = "retraining"
-NAMES = ["retrain/churn", "retrain/profitability"]
+NAMES = ["retrain/churn", "monitor/churn", "retrain/profitability", "monitor/profitability"]
 INCIDENTAL = {"id", "created", "updated", "flow_id", "labels", "work_queue_id", "last_polled", "status"}
 
 
@@ -113,10 +116,45 @@ async def test_a_deployment_says_what_it_is_and_runs_one_job_at_a_time(
     assert found["description"] == churn.description
     assert found["work_pool_name"] == POOL
     assert found["enforce_parameter_schema"]
-    assert set(found["parameter_openapi_schema"]["properties"]) == {"model_name", "parameters", "as_of"}
+    assert set(found["parameter_openapi_schema"]["properties"]) == {
+        "model_name",
+        "parameters",
+        "as_of",
+        "cause",
+    }
     assert found["global_concurrency_limit"]["limit"] == 1
     assert found["concurrency_options"]["collision_strategy"] == "ENQUEUE"
     assert (await client.read_work_pool(POOL)).type == "process"
+
+
+async def test_a_monitor_is_deployed_beside_the_job(client: PrefectClient, door: PrefectOrchestrator) -> None:
+    await door.deploy(MODELS, work_pool=POOL)
+
+    found = (await deployed(client))["monitor/churn"]
+
+    assert found["entrypoint"] == "flows.monitor.monitor"
+    assert found["parameters"] == {"model_name": "churn"}
+    assert found["work_pool_name"] == POOL
+    assert {"trigger_id", "trigger_type", "condition", "enabled", "as_of", "report", "by"} <= set(
+        found["parameter_openapi_schema"]["properties"]
+    )
+    assert found["global_concurrency_limit"]["limit"] == 1
+
+
+async def test_a_renewed_deployment_keeps_its_planned_runs(
+    client: PrefectClient, door: PrefectOrchestrator
+) -> None:
+    """Prefect deletes them, and would plan them anew from when it next looks."""
+    await door.deploy(MODELS, work_pool=POOL)
+    every_hour = ScheduledCondition(every="1h")
+    order = TriggerOrder(uuid4(), "churn", every_hour, enabled=True, created_at=datetime.now(UTC))
+    await door.triggers.put_trigger(order)
+    before = {run.expected_start_time for run in await client.read_flow_runs()}
+
+    await door.deploy([churn.model_copy(update={"description": "Who leaves."})], work_pool=POOL)
+
+    assert len(before) >= 3
+    assert {run.expected_start_time for run in await client.read_flow_runs()} == before
 
 
 async def test_what_people_add_stays_when_a_deployment_is_renewed(
@@ -134,7 +172,7 @@ async def test_what_people_add_stays_when_a_deployment_is_renewed(
     )
 
     renewed = await client.read_deployment_by_name("retrain/churn")
-    assert [one.change for one in changes] == ["updated", "unchanged"]
+    assert [one.change for one in changes] == ["updated", "unchanged", "unchanged", "unchanged"]
     assert renewed.id == mine.id
     assert renewed.description == "Who leaves."
     assert [kept.id for kept in renewed.schedules] == [schedule.id]

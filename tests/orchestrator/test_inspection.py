@@ -15,12 +15,14 @@ async def test_deployments_that_are_missing_or_paused_are_found_among_many(
     """More of them than Prefect gives in one answer."""
     models = [f"model-{uuid4().hex[:8]}" for _ in range(5)]
     *_, paused = [await deploy_bare(client, model) for model in models]
+    for model in models[1:]:
+        await deploy_bare(client, model, "monitor")
     await client.update_deployment(paused, DeploymentUpdate(paused=True))
 
     async with PrefectOrchestrator(prefect_api, request_seconds=60, page_size=2) as door:
         seen = await door.inspect([*models, "never-deployed"], "no-such-pool")
 
-    assert seen.missing == ("retrain/never-deployed",)
+    assert seen.missing == (f"monitor/{models[0]}", "retrain/never-deployed", "monitor/never-deployed")
     assert seen.paused == (f"retrain/{models[-1]}",)
     assert (seen.pool_paused, seen.workers) == (None, ())
 

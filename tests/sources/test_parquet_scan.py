@@ -32,7 +32,9 @@ TIME_TYPES = [
 
 
 def table(dtype: pl.DataType, hours: range) -> pl.DataFrame:
-    times = pl.Series([START.replace(tzinfo=None) + timedelta(hours=hour) for hour in hours], dtype=pl.Datetime)
+    times = pl.Series(
+        [START.replace(tzinfo=None) + timedelta(hours=hour) for hour in hours], dtype=pl.Datetime
+    )
     if isinstance(dtype, pl.Datetime):
         times = times.cast(pl.Datetime(dtype.time_unit))
         if dtype.time_zone is not None:
@@ -71,7 +73,9 @@ def test_a_scan_has_the_rows_of_a_read(tmp_path: Path, dtype: pl.DataType, windo
 def test_rows_in_order_of_time_need_no_filter_and_others_do(tmp_path: Path) -> None:
     whole = table(pl.Datetime("us"), range(100))
     whole.write_parquet(tmp_path / "ordered.parquet", row_group_size=10)
-    whole.sample(fraction=1, shuffle=True, seed=1).write_parquet(tmp_path / "mixed.parquet", row_group_size=10)
+    whole.sample(fraction=1, shuffle=True, seed=1).write_parquet(
+        tmp_path / "mixed.parquet", row_group_size=10
+    )
     window = WINDOWS[1]
     for name, is_filtered in (("ordered", False), ("mixed", True)):
         rows = scanned(ParquetSource(tmp_path / f"{name}.parquet"), window)

@@ -140,6 +140,16 @@ def test_the_page_tells_the_decision_the_scores_and_the_data() -> None:
     assert "(1,000 paired bootstrap resamples of the holdout)" in page
 
 
+def test_versions_that_predict_alike_are_said_to_score_the_same() -> None:
+    comparison = compared(spec_of(), Scoring(by_x), Scoring(by_x))
+    decision = comparison.decide("4")
+    page = comparison_markdown(comparison, decision, version="4")
+    assert decision.outcome == "noise"
+    assert decision.reason.endswith("(both score the same on every resample of the holdout)")
+    assert "\nBoth versions score the same on every resample of the holdout.\n" in page
+    assert "0 to 0" not in page
+
+
 def test_the_page_of_a_first_version_has_one_column_of_scores() -> None:
     comparison = compared(spec_of(), Scoring(by_x))
     page = comparison_markdown(comparison, comparison.decide("1"), version="1")

@@ -15,6 +15,7 @@ from retraining.errors import (
 )
 from retraining.store.database import Database
 from retraining.triggers.evaluation import Action, Evaluation, Outcome
+from retraining.triggers.evaluation_log import EvaluationLog, evaluation_of
 from retraining.triggers.external import UNTOLD, ExternalBreaches
 from retraining.triggers.service import TriggerService
 from retraining.triggers.trigger import TriggerChange
@@ -71,6 +72,19 @@ async def test_signals_and_checks_count_together(service: TriggerService, orches
     await orchestrator.keep_evaluation(checked)
     assert [(await fire(service, trigger.id)).patience_count for _ in range(2)] == [2, 3]
     assert [breach.champion_version for breach in orchestrator.breaches] == ["3"]
+
+
+async def test_a_clock_that_is_behind_does_not_change_the_order_of_decisions(
+    service: TriggerService, orchestrator: FakeTriggers
+) -> None:
+    """The monitor's machine is ahead of the facade's."""
+    trigger = await create(service, condition={"patience": 3})
+    ahead = datetime.now(UTC) + timedelta(minutes=1)
+    breach = an_evaluation(trigger_id=trigger.id, at=ahead, outcome=Outcome.BREACHED, patience_count=1)
+    await orchestrator.keep_evaluation(breach)
+    found = [await fire(service, trigger.id) for _ in range(2)]
+    assert [one.patience_count for one in found] == [2, 3]
+    assert ahead < found[0].at < found[1].at
 
 
 async def test_a_quiet_check_in_between_starts_the_count_anew(
@@ -204,6 +218,18 @@ async def test_what_nobody_repeats_is_told_later(
     assert (await service.evaluations(trigger.id)).evaluations == orchestrator.breaches
     await external.tell_untold(datetime.now(UTC) + LATER)
     assert orchestrator.calls.count("keep_evaluation") == 1
+
+
+async def test_what_prefect_kept_and_nobody_was_told_so_is_known_when_it_comes_back_as_an_event(
+    service: TriggerService, orchestrator: DiesAt, database: Database
+) -> None:
+    trigger = await create(service)
+    orchestrator.dying = "keep_evaluation"
+    with pytest.raises(OrchestratorUnavailable):
+        await fire(service, trigger.id, "k")
+    [row] = await evaluation_rows(database)
+    assert await EvaluationLog(database).record([evaluation_of(row)]) == 0
+    assert [one.id for one in (await service.evaluations(trigger.id)).evaluations] == [row.id]
 
 
 async def test_without_a_key_a_signal_that_did_not_get_through_does_not_count(

@@ -260,11 +260,10 @@ def test_without_its_deployment_a_trigger_waits_until_there_is_one_again(gone: s
     assert actions(trigger, seen(deployed_at=again), suspects={trigger.id}) == (Put(trigger, enabled=True),)
 
 
-def test_after_a_deployment_a_monitor_is_put_anew_for_its_automation_names_the_deployment() -> None:
-    trigger, scheduled = ours(), ours(SCHEDULED)
-    deployed_at = {**dict.fromkeys(BOTH, START), "retrain/churn": after(minutes=90)}
-    assert actions(trigger, replace(whole(trigger), deployed_at=deployed_at)) == (Put(trigger, enabled=True),)
-    assert actions(scheduled, replace(whole(scheduled), deployed_at=deployed_at)) == ()
+def test_what_a_deployment_left_in_place_is_left_alone() -> None:
+    for trigger in (ours(), ours(SCHEDULED)):
+        deployed = replace(whole(trigger), deployed_at=dict.fromkeys(BOTH, after(minutes=90)))
+        assert actions(trigger, deployed) == ()
 
 
 def test_a_deployment_of_another_model_says_nothing() -> None:

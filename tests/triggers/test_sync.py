@@ -2,75 +2,25 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from uuid import UUID, uuid4
 
 import pytest
-from sqlmodel import update
 
 from retraining.errors import OrchestratorRefused, OrchestratorUnavailable
 from retraining.orchestrator.values import TriggerOrder, TriggersSeen
 from retraining.store.database import Database
 from retraining.triggers.evaluation import Evaluation
+from retraining.triggers.ledger import TriggerLedger
 from retraining.triggers.service import TriggerService
 from retraining.triggers.sync import OVERLAP, TriggerSync
-from retraining.triggers.trigger import (
-    RetrainingTrigger,
-    TriggerChange,
-    TriggerFilter,
-    TriggerPhase,
-    TriggerPublic,
-)
+from retraining.triggers.trigger import TriggerChange, TriggerPhase
 from tests.jobs.waiting import until
 from tests.orchestrator.fake_triggers import FakeTriggers
 from tests.triggers.evaluating import an_evaluation
+from tests.triggers.looking import following, leave, nothing, recorded, shown, shows
 from tests.triggers.making import DAILY, create, evaluation_rows, fire, held, rows
 from tests.triggers.models import CATALOG
-
-Condition = Callable[[], Awaitable[bool]]
-
-
-async def shown(service: TriggerService) -> dict[UUID, TriggerPublic]:
-    page = await service.list(TriggerFilter(), limit=1000)
-    return {trigger.id: trigger for trigger in page.triggers}
-
-
-async def leave(database: Database, trigger_id: UUID, phase: TriggerPhase, seconds: float = 120) -> None:
-    """A process died in this phase so long ago."""
-    since = datetime.now(UTC) - timedelta(seconds=seconds)
-    async with database.write() as session:
-        await session.exec(
-            update(RetrainingTrigger)
-            .where(RetrainingTrigger.id == trigger_id)  # type: ignore[arg-type]  # SQLModel's columns are typed as their values
-            .values(phase=phase, phase_since=since)
-        )
-
-
-def shows(service: TriggerService, **expected: object) -> Condition:
-    """Whether there is one trigger, and it has these facts."""
-
-    async def holds() -> bool:
-        found = [*(await shown(service)).values()]
-        return len(found) == 1 and all(getattr(found[0], name) == value for name, value in expected.items())
-
-    return holds
-
-
-def recorded(database: Database, *ids: UUID) -> Condition:
-    """Whether exactly these evaluations are in the table."""
-
-    async def holds() -> bool:
-        return sorted(row.id for row in await evaluation_rows(database)) == sorted(ids)
-
-    return holds
-
-
-def following(orchestrator: FakeTriggers) -> Condition:
-    async def holds() -> bool:
-        return orchestrator.followers > 0
-
-    return holds
-
 
 # People in Prefect
 
@@ -87,13 +37,6 @@ async def test_what_people_do_in_prefect_shows(
         await until(shows(service, enabled=True))
         orchestrator.delete_schedule(made.schedule_id)
         await until(nothing(service))
-
-
-def nothing(service: TriggerService) -> Condition:
-    async def holds() -> bool:
-        return not await shown(service)
-
-    return holds
 
 
 async def test_pausing_a_trigger_of_ours_in_prefect_shows(
@@ -258,11 +201,14 @@ async def test_a_change_that_died_is_made(
 
 
 class Interrupted(FakeTriggers):
-    """Something happens right after Prefect has told what it holds."""
+    """Something happens right before or after Prefect tells what it holds."""
 
+    before: Callable[[], Awaitable[object]] | None = None
     meanwhile: Callable[[], Awaitable[object]] | None = None
 
     async def triggers_seen(self) -> TriggersSeen:
+        if self.before is not None:
+            await self.before()
         seen = await super().triggers_seen()
         if self.meanwhile is not None:
             await self.meanwhile()
@@ -289,6 +235,21 @@ async def test_what_happens_during_a_comparison_is_not_undone_by_it(database: Da
         await sync.compare()
         assert {*await shown(service)} == held(orchestrator) == {switched.id, *made}
         assert not (await service.get(switched.id)).enabled
+
+
+async def test_a_trigger_made_during_a_comparison_is_no_stranger(
+    database: Database, caplog: pytest.LogCaptureFixture
+) -> None:
+    orchestrator = Interrupted()
+    service, sync = TriggerService(database, orchestrator, CATALOG), TriggerSync(database, orchestrator)
+    lost = (await create(service)).id
+    await leave(database, lost, TriggerPhase.ABANDONED, seconds=601)
+    await TriggerLedger(database).forget(lost)
+    orchestrator.before = lambda: create(service)
+    for _ in range(2):
+        await sync.compare()
+    told = [record.__dict__["trigger_id"] for record in caplog.records if "does not know" in record.message]
+    assert told == [str(lost)]
 
 
 async def test_replicas_put_back_once(
