@@ -10,6 +10,7 @@ from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRun
 from prefect.client.schemas.objects import FlowRun, State
 
 from flows.retrain import retrain
+from retraining.monitoring.performance_reference import find_performance_reference
 from retraining.registry.mlflow_registry import MlflowRegistry
 from tests.flows.models import DAY
 
@@ -58,6 +59,9 @@ def test_first_version_is_promoted_and_a_worse_one_is_not_then_a_better_one_is(
     assert previous is not None
     assert (champion.version, previous.version) == ("3", "1")
     assert champion.job_id == str(better.state_details.flow_run_id)
+    holdout = find_performance_reference(registry, champion)
+    assert holdout is not None
+    assert holdout.rows == len(holdout.labels) > 0
     assert champion.decision == better.message
     assert champion.fingerprint is not None
     assert champion.fingerprint.rows == pytest.approx(600 * 0.7, rel=0.1)

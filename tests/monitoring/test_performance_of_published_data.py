@@ -104,15 +104,27 @@ def test_car_loan_is_judged_as_expected_at_every_tolerance(
     assert_verdicts(champion, current[window], WINDOWS[window]["performance"][metric], metric)
 
 
+def rows_of(chunk: dict[str, Any], current: dict[str, pl.DataFrame]) -> pl.DataFrame:
+    name = chunk["file"].removeprefix("current_").removesuffix(".parquet")
+    return current[name][slice(*chunk["rows"])]
+
+
 @pytest.mark.parametrize("chunk", CHUNKS, ids=lambda chunk: f"chunk {chunk['chunk']}")
-def test_chunks_of_car_loan_are_judged_as_expected_and_estimated_as_nannyml_does(
+def test_chunks_of_car_loan_are_judged_as_expected(
     champion: FakeRegistry, current: dict[str, pl.DataFrame], chunk: dict[str, Any]
 ) -> None:
-    name = chunk["file"].removeprefix("current_").removesuffix(".parquet")
-    rows = current[name][slice(*chunk["rows"])]
     for metric in METRICS:
-        assert_verdicts(champion, rows, chunk["performance"][metric], metric)
-        estimated = check_loans(champion, rows.drop("repaid"), metric=metric, estimate=True)
+        assert_verdicts(champion, rows_of(chunk, current), chunk["performance"][metric], metric)
+
+
+@pytest.mark.parametrize("chunk", CHUNKS[::3], ids=lambda chunk: f"chunk {chunk['chunk']}")
+def test_estimates_without_labels_are_nannymls(
+    champion: FakeRegistry, current: dict[str, pl.DataFrame], chunk: dict[str, Any]
+) -> None:
+    """Within 0.0005 of what NannyML 0.13.1's CBPE says of the same chunks."""
+    rows = rows_of(chunk, current).drop("repaid")
+    for metric in METRICS:
+        estimated = check_loans(champion, rows, metric=metric, estimate=True)
         assert estimated.score == pytest.approx(chunk["nannyml"]["estimated"][metric], abs=5e-4)
 
 
