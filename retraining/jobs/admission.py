@@ -23,6 +23,9 @@ LATE = timedelta(seconds=60)
 REPLAYED = timedelta(days=7)
 """How far back a breach is looked for that a run repeats: for so long Prefect keeps events."""
 
+START = timedelta(seconds=30)
+"""A run that a worker took in time does not make way for one that comes while its process starts. Otherwise a
+schedule whose runs follow each other faster than processes start would never get one to run."""
 CLOCKS = timedelta(minutes=5)
 """How far the clock of who found a breach may be ahead of Prefect's."""
 
@@ -172,7 +175,11 @@ class _History:
         if schedule is None:
             return
         waiting = self._waiting[schedule]
-        gone = {earlier.id: earlier for earlier in waiting if _waited(earlier, run.created_at)}
+        gone = {
+            earlier.id: earlier
+            for earlier in waiting
+            if run.joined != earlier.id and _waited(earlier, run.created_at, self._now)
+        }
         for earlier in gone.values():
             if not earlier.status.final:
                 self._heirs[earlier.id] = run.id
@@ -214,16 +221,17 @@ def _schedule(run: JobRun) -> tuple[UUID, str] | None:
     return cause.trigger_id, cause.missed_runs
 
 
-def _waited(run: JobRun, at: datetime) -> bool:
-    """Whether the run had not begun by then."""
-    return run.started_at is None or run.started_at >= at
+def _waited(run: JobRun, at: datetime, now: datetime) -> bool:
+    """Whether no worker had taken the run by then, as far as its start tells."""
+    return run.started_at is None or run.started_at - START >= at
 
 
 def _under_way(job: JobRun, at: datetime) -> bool:
     """Whether the job was waiting or running then, and answers a cause that came then."""
     ended_later = job.completed_at is not None and job.completed_at > at
-    if job.cause is not None and job.cause.missed_runs == "skip" and _waited(job, at):
-        return False  # it might have been skipped yet
+    if job.cause is not None and job.cause.missed_runs == "skip":
+        if job.started_at is None or job.started_at >= at:
+            return False  # it might have been skipped yet
     match job.status:
         case RetrainingStatus.PENDING | RetrainingStatus.RUNNING:
             return not job.cancelling  # one that is being stopped answers nothing any more

@@ -42,6 +42,8 @@ class JobRun:
     """The job that this run joined instead of starting one: it is cancelled, and is no job itself."""
     superseded_by: UUID | None = None
     """The later run of the same schedule that took its place: it is cancelled, and a job all the same."""
+    taken: bool = False
+    """A worker has taken it, and its process is starting."""
 
 
 @dataclass(frozen=True)

@@ -29,8 +29,8 @@ def joins(run: JobRun, job: JobRun, *others: JobRun) -> bool:
     return verdict(run, job, *others) == Admission(Verdict.JOINED, f"joined job {job.id}")
 
 
-def starts(run: JobRun, *others: JobRun) -> bool:
-    return verdict(run, *others).verdict is Verdict.STARTS
+def starts(run: JobRun, *others: JobRun, now: datetime = NOW) -> bool:
+    return verdict(run, *others, now=now).verdict is Verdict.STARTS
 
 
 def evaluation_of(run: JobRun) -> UUID | None:
@@ -164,9 +164,16 @@ def test_a_run_that_began_before_the_next_was_due_is_joined_by_it() -> None:
 
 def test_a_run_that_begins_after_the_next_was_due_makes_way() -> None:
     """A worker that is back takes the oldest first."""
-    running, newest = started(due(), seconds=11), due(10)
+    running, newest = started(due(), seconds=41), due(10)
     assert verdict(running, newest).verdict is Verdict.SUPERSEDED
     assert starts(newest, running)
+
+
+def test_a_run_whose_process_starts_does_not_make_way() -> None:
+    """Or a schedule of every ten seconds, on a machine that starts a process in twelve, would never run."""
+    starting, running = replace(due(), taken=True), started(due(), seconds=12)
+    assert starts(starting, due(10), now=after(12))
+    assert joins(due(10), running)
 
 
 def test_what_would_follow_a_run_that_somebody_cancelled_starts_a_job_of_its_own() -> None:
@@ -309,6 +316,7 @@ class Plant:
         if free and not self.running() and not self.taken:
             run = self.random.choice(free)
             self.taken.add(run.id)
+            self.runs[run.id] = replace(run, taken=True)
 
     def ask(self) -> None:
         """Its process runs, and asks."""
