@@ -21,7 +21,6 @@ import polars as pl
 from retraining.catalog.policy import EntityHoldout
 from retraining.catalog.spec import ModelSpec
 from retraining.errors import (
-    InvalidCondition,
     RetrainingError,
     SourceUnreachable,
     TrainingFailed,
@@ -47,10 +46,11 @@ from retraining.training.bootstrap import (
 from retraining.training.evaluation import check_scores
 from retraining.training.holdout import held_out, recorded_classes, recorded_rule
 from retraining.training.inputs import Classes, classes_of, drop_unlabelled, encode_labels, features_of
-from retraining.training.metrics import METRICS, Labels, Metric, Scores
+from retraining.training.metrics import Labels, Metric, Scores
 from retraining.training.weighted import Vector
 from retraining.triggers.condition import PerformanceCondition
 from retraining.triggers.evaluation import Finding, MetricScore, Outcome
+from retraining.triggers.model_fit import judged_metric, refuse_unfit
 
 ROWS_AT_ONCE = 100_000
 """Rows that are scored in one call: features as pandas are several times as large as the source's."""
@@ -61,25 +61,6 @@ BASELINE_ROWS = 20_000
 
 class _CannotJudge(Exception):
     """The reason why this check comes to no verdict."""
-
-
-def require_judgeable(spec: ModelSpec, condition: PerformanceCondition) -> None:
-    """Refuse a condition that no check of this model could judge.
-
-    Raises:
-        InvalidCondition: an unknown metric, one of another task, or one that cannot be estimated.
-    """
-    metric = _metric_of(spec, condition)
-    if condition.estimate and not _estimable(spec, metric):
-        raise InvalidCondition(
-            [
-                (
-                    "trigger_condition.estimate",
-                    f"{metric.name} cannot be estimated without labels; choose rmse or a metric that is "
-                    "a mean over rows (mae, mape), or leave estimate out",
-                )
-            ]
-        )
 
 
 def check_performance(
@@ -97,7 +78,7 @@ def check_performance(
         return Finding(outcome=Outcome.NOT_JUDGED, reason=f"{spec.name} has no champion yet")
     window: Window | None = None
     try:
-        require_judgeable(spec, condition)
+        refuse_unfit(condition, spec)
         reference = find_performance_reference(registry, champion)
         window, note = _judged_window(spec, condition, champion, reference, as_of)
         check = _Check(spec, condition, registry, champion, reference, window)
@@ -126,7 +107,8 @@ class _Check:
     window: Window
 
     def run(self) -> Finding:
-        metric = _metric_of(self.spec, self.condition)
+        metric = judged_metric(self.condition, self.spec)
+        assert metric is not None  # of a condition that fits the model
         baseline = _baseline(metric, self.champion, self.reference)
         limit = limit_for(
             metric,
@@ -315,31 +297,6 @@ class _Check:
     def _entities(self, rows: pl.DataFrame) -> Any:
         column = self.spec.entity_column or (self._rule.column if self._rule is not None else None)
         return rows[column].to_numpy() if column else None
-
-
-def _metric_of(spec: ModelSpec, condition: PerformanceCondition) -> Metric:
-    """The model's own metric of the name, or the table's. Raises InvalidCondition."""
-    if condition.metric is None:
-        return spec.primary_metric
-    own = {metric.name: metric for metric in spec.metrics}
-    metric = own.get(condition.metric) or METRICS.get(condition.metric)
-    if metric is None or spec.task not in metric.tasks:
-        fitting = sorted({*own, *(name for name, one in METRICS.items() if spec.task in one.tasks)})
-        raise InvalidCondition(
-            [
-                (
-                    "trigger_condition.metric",
-                    f"{condition.metric!r} is no metric of the {spec.task} model {spec.name}; "
-                    f"there are {', '.join(fitting)}",
-                )
-            ]
-        )
-    return metric
-
-
-def _estimable(spec: ModelSpec, metric: Metric) -> bool:
-    """Every metric of a classification; of a regression those that follow from expected errors."""
-    return spec.task != "regression" or metric.per_row is not None or metric.name == "rmse"
 
 
 def _judged_window(

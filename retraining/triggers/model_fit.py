@@ -5,7 +5,7 @@ from typing import assert_never
 
 from retraining.catalog.spec import ModelSpec
 from retraining.errors import InvalidCondition
-from retraining.training.metrics import METRICS
+from retraining.training.metrics import METRICS, Metric
 from retraining.triggers.condition import DriftCondition, PerformanceCondition, ScheduledCondition
 
 
@@ -23,7 +23,7 @@ def refuse_unfit(
         case DriftCondition():
             problems = [("trigger_condition.columns", problem) for problem in _columns(condition, spec)]
         case PerformanceCondition():
-            problems = [("trigger_condition.metric", problem) for problem in _metric(condition, spec)]
+            problems = list(_performance(condition, spec))
         case _:
             assert_never(condition)
     if problems:
@@ -37,11 +37,37 @@ def _columns(condition: DriftCondition, spec: ModelSpec) -> Iterator[str]:
         yield f"{', '.join(unknown)} {are} of {spec.name!r}; its features: {', '.join(spec.features)}"
 
 
-def _metric(condition: PerformanceCondition, spec: ModelSpec) -> Iterator[str]:
-    # The model's own metrics first: a team's may have any name.
-    known = {**METRICS, **{metric.name: metric for metric in spec.metrics}}
-    fitting = sorted(name for name, metric in known.items() if spec.task in metric.tasks)
-    if condition.metric is None or condition.metric in fitting:
-        return
-    problem = "does not fit the task" if condition.metric in known else "is unknown"
-    yield f"{condition.metric!r} {problem}; for {spec.task} models: {', '.join(fitting)}"
+def judged_metric(condition: PerformanceCondition, spec: ModelSpec) -> Metric | None:
+    """The metric that the condition is about; None if the model's task has none of this name."""
+    if condition.metric is None:
+        return spec.primary_metric
+    found = _metrics(spec).get(condition.metric)
+    return found if found is not None and spec.task in found.tasks else None
+
+
+def _metrics(spec: ModelSpec) -> dict[str, Metric]:
+    # The model's own come last, and win: a team's may have any name.
+    return {**METRICS, **{metric.name: metric for metric in spec.metrics}}
+
+
+def _performance(condition: PerformanceCondition, spec: ModelSpec) -> Iterator[tuple[str, str]]:
+    metric = judged_metric(condition, spec)
+    if metric is None:
+        known = _metrics(spec)
+        fitting = ", ".join(sorted(name for name, one in known.items() if spec.task in one.tasks))
+        problem = "does not fit the task" if condition.metric in known else "is unknown"
+        yield (
+            "trigger_condition.metric",
+            f"{condition.metric!r} {problem}; for {spec.task} models: {fitting}",
+        )
+    elif condition.estimate and not _estimable(metric, spec):
+        yield (
+            "trigger_condition.estimate",
+            f"{metric.name} cannot be estimated without labels; choose rmse or a metric that is a mean over "
+            "rows (mae, mape), or leave estimate out",
+        )
+
+
+def _estimable(metric: Metric, spec: ModelSpec) -> bool:
+    """Every metric of a classification; of a regression those that follow from expected errors."""
+    return spec.task != "regression" or metric.per_row is not None or metric.name == "rmse"

