@@ -70,7 +70,10 @@ def prefect_server(home: Path, port: int | None = None) -> Iterator[str]:
     home.mkdir(parents=True, exist_ok=True)
     port = port or free_port()
     api = f"http://127.0.0.1:{port}/api"
-    command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
+    command = [
+        *(sys.executable, "-m", "retraining.stack.prefect_server", "start"),
+        *("--host", "127.0.0.1", "--port", str(port)),
+    ]
     env = {
         "PREFECT_HOME": str(home),
         "PREFECT_API_URL": api,

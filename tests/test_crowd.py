@@ -14,7 +14,7 @@ CROWD = 20
 
 
 async def test_twenty_requests_for_jobs_at_once_are_all_accepted(stack: RunningStack) -> None:
-    """Prefect on SQLite undoes transactions that meet, and a worker takes the first jobs meanwhile."""
+    """On SQLite, while a worker takes the first of them; see `retraining.stack.prefect_server`."""
     headers = {"Authorization": f"Bearer {stack.admin_key}"}
     async with httpx.AsyncClient(
         base_url=stack.api_url, headers=headers, timeout=60, trust_env=False

@@ -7,7 +7,7 @@ run that was to join a job starts one of its own if that job is cancelled or fai
 """
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -53,6 +53,14 @@ class Admission:
 
 
 STARTS = Admission(Verdict.STARTS)
+
+
+def unforeseeable(runs: Iterable[JobRun], admissions: Mapping[UUID, Admission]) -> bool:
+    """Whether it is better to wait: a process is starting of which nobody knows yet if it comes in time."""
+    return any(
+        run.taken and run.id in admissions and admissions[run.id].verdict is Verdict.SUPERSEDED
+        for run in runs
+    )
 
 
 def undecided(run: JobRun) -> bool:
@@ -178,7 +186,7 @@ class _History:
         gone = {
             earlier.id: earlier
             for earlier in waiting
-            if run.joined != earlier.id and _waited(earlier, run.created_at, self._now)
+            if run.joined != earlier.id and _waited(earlier, run.created_at)
         }
         for earlier in gone.values():
             if not earlier.status.final:
@@ -221,7 +229,7 @@ def _schedule(run: JobRun) -> tuple[UUID, str] | None:
     return cause.trigger_id, cause.missed_runs
 
 
-def _waited(run: JobRun, at: datetime, now: datetime) -> bool:
+def _waited(run: JobRun, at: datetime) -> bool:
     """Whether no worker had taken the run by then, as far as its start tells."""
     return run.started_at is None or run.started_at - START >= at
 
@@ -229,9 +237,9 @@ def _waited(run: JobRun, at: datetime, now: datetime) -> bool:
 def _under_way(job: JobRun, at: datetime) -> bool:
     """Whether the job was waiting or running then, and answers a cause that came then."""
     ended_later = job.completed_at is not None and job.completed_at > at
-    if job.cause is not None and job.cause.missed_runs == "skip":
-        if job.started_at is None or job.started_at >= at:
-            return False  # it might have been skipped yet
+    began = job.started_at is not None and job.started_at < at
+    if job.cause is not None and job.cause.missed_runs == "skip" and not began:
+        return False  # it might have been skipped yet
     match job.status:
         case RetrainingStatus.PENDING | RetrainingStatus.RUNNING:
             return not job.cancelling  # one that is being stopped answers nothing any more

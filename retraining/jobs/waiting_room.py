@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from uuid import UUID
 
-from retraining.jobs.admission import STARTS, Admission, Verdict, admit, look_back
+from retraining.jobs.admission import STARTS, Admission, Verdict, admit, look_back, unforeseeable
 from retraining.jobs.status import RetrainingStatus
 from retraining.orchestrator.values import JobRun, Orchestrator
 
@@ -124,7 +124,8 @@ def _admissions(runs: Iterable[JobRun], now: datetime) -> dict[UUID, Admission]:
         of_model[run.model_name].append(run)
     found: dict[UUID, Admission] = {}
     for some in of_model.values():
-        found |= admit(some, now)
+        admissions = admit(some, now)
+        found |= {} if unforeseeable(some, admissions) else admissions
     return found
 
 

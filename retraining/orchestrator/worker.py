@@ -5,8 +5,7 @@ import sys
 JOBS_AT_A_TIME = 4
 """Runs that a worker has in hand, starting or running.
 
-Without a bound it hands every waiting run to Prefect at the same moment. On SQLite some twenty such requests
-take all connections of the server and wait for each other: nobody gets an answer for a minute.
+Without a bound it starts a process at the same moment for each model whose schedule is due.
 """
 
 

@@ -157,7 +157,7 @@ def _prefect(host: str, port: int, home: Home, where: Addresses) -> Component:
     own_database = {} if given else {"PREFECT_SERVER_DATABASE_CONNECTION_URL": database}
     return Component(
         "prefect",
-        _python("prefect", "server", "start", "--host", host, "--port", str(port)),
+        _python("retraining.stack.prefect_server", "start", "--host", host, "--port", str(port)),
         environment={**server_environment(), **own_database},
         health=answers(f"{where.prefect_api_url}/health"),
     )

@@ -10,7 +10,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from retraining.jobs.admission import CLOCKS, REPLAYED, Admission, Verdict, admit, look_back, undecided
+from retraining.jobs.admission import (
+    CLOCKS,
+    REPLAYED,
+    Admission,
+    Verdict,
+    admit,
+    look_back,
+    undecided,
+    unforeseeable,
+)
 from retraining.jobs.status import RetrainingStatus
 from retraining.orchestrator.values import JobRun
 from tests.jobs.news import START, a_run, after, ended, started, steady
@@ -29,8 +38,8 @@ def joins(run: JobRun, job: JobRun, *others: JobRun) -> bool:
     return verdict(run, job, *others) == Admission(Verdict.JOINED, f"joined job {job.id}")
 
 
-def starts(run: JobRun, *others: JobRun, now: datetime = NOW) -> bool:
-    return verdict(run, *others, now=now).verdict is Verdict.STARTS
+def starts(run: JobRun, *others: JobRun) -> bool:
+    return verdict(run, *others).verdict is Verdict.STARTS
 
 
 def evaluation_of(run: JobRun) -> UUID | None:
@@ -171,9 +180,15 @@ def test_a_run_that_begins_after_the_next_was_due_makes_way() -> None:
 
 def test_a_run_whose_process_starts_does_not_make_way() -> None:
     """Or a schedule of every ten seconds, on a machine that starts a process in twelve, would never run."""
-    starting, running = replace(due(), taken=True), started(due(), seconds=12)
-    assert starts(starting, due(10), now=after(12))
+    running = started(due(), seconds=12)
+    assert starts(running, due(10))
     assert joins(due(10), running)
+
+
+def test_nobody_says_what_becomes_of_others_while_a_process_starts_that_may_come_too_late() -> None:
+    starting, waiting = replace(due(), taken=True), due(10)
+    assert unforeseeable([starting, waiting], admit([starting, waiting], NOW))
+    assert not unforeseeable([due(), waiting], admit([due(), waiting], NOW))
 
 
 def test_what_would_follow_a_run_that_somebody_cancelled_starts_a_job_of_its_own() -> None:
@@ -248,8 +263,6 @@ class Plant:
 
     random: Random
     runs: dict[UUID, JobRun]
-    prompt: bool = False
-    """Whether answers are carried out before a job can fail or be cancelled."""
     clock: float = 0
     taken: set[UUID] = field(default_factory=set)
     shown: set[UUID] = field(default_factory=set)
@@ -281,17 +294,21 @@ class Plant:
         self.clock += self.random.choice([0, 0, 0.01, 1, 7])
         if self.random.random() < 0.01:
             self.cancel()
-        steps = [self.decide, self.carry_out, self.take, self.ask, self.begin, self.end]
+        steps = [self.decide, self.take, self.ask, self.begin, self.end]
         self.random.choice(steps)()
 
     def decide(self) -> None:
         admissions = admit(self.come(), self.now)
+        if unforeseeable(self.come(), admissions):
+            return
         for run_id, admission in admissions.items():
             if admission.verdict is Verdict.STARTS:
                 self.shown.add(run_id)
             elif undecided(self.runs[run_id]):
                 self.told.append((run_id, admission))
         self.random.shuffle(self.told)
+        while self.told:
+            self.carry_out()
 
     def carry_out(self) -> None:
         for run_id, admission in self.told[:3]:
@@ -323,7 +340,7 @@ class Plant:
         for run_id in self.taken:
             run = self.runs[run_id]
             if run.status is RetrainingStatus.PENDING:
-                run = replace(run, status=RetrainingStatus.RUNNING, started_at=self.now)
+                run = replace(run, status=RetrainingStatus.RUNNING, started_at=self.now, taken=False)
                 self.runs[run_id] = run
                 self.asking[run_id] = admit(self.come(), self.now)[run_id]
 
@@ -344,10 +361,10 @@ class Plant:
                 self.hear(status)
 
     def cancel(self) -> None:
-        """A person cancels a job that waits, or any run that waits."""
+        """A person cancels a job that waits."""
         jobs = {run_id for run_id, said in admit(self.come(), self.now).items() if said.verdict == "starts"}
         free = [run for run in self.waiting() if run.id not in self.taken]
-        free = [run for run in free if run.id in jobs] if self.prompt else free
+        free = [run for run in free if run.id in jobs]
         if free and len(self.endings) > 1:
             run = self.random.choice(free)
             self.runs[run.id] = replace(run, status=CANCELLED, completed_at=self.now)
@@ -357,9 +374,8 @@ class Plant:
     endings: tuple[RetrainingStatus, ...] = (*[RetrainingStatus.COMPLETED] * 8, FAILED, CANCELLED)
 
     def hear(self, ending: RetrainingStatus) -> None:
-        """An answer that is not carried out within a moment was given before a job failed."""
-        if self.prompt and ending is not RetrainingStatus.COMPLETED:
-            self.told.clear()
+        """An answer is carried out within a moment: none is older than a failure."""
+        if ending is not RetrainingStatus.COMPLETED:
             self.asking = {run_id: admit(self.come(), self.now)[run_id] for run_id in self.asking}
 
     def answered_by(self, run: JobRun) -> JobRun:
@@ -395,10 +411,10 @@ def any_run(random: Random) -> JobRun:
 
 
 @settings(steady, max_examples=300)
-@given(seeds, st.booleans())
-def test_whoever_decides_when_no_cause_is_lost_and_what_was_shown_stays(seed: int, prompt: bool) -> None:
+@given(seeds)
+def test_whoever_decides_when_no_cause_is_lost_and_what_was_shown_stays(seed: int) -> None:
     random = Random(seed)
-    plant = Plant(random, {run.id: run for run in any_runs(random)}, prompt)
+    plant = Plant(random, {run.id: run for run in any_runs(random)})
     for _ in range(4_000):
         if not plant.live():
             break
@@ -411,7 +427,7 @@ def test_whoever_decides_when_no_cause_is_lost_and_what_was_shown_stays(seed: in
             assert job.id == run.id
         if run.cause is not None and run.cause.type == "drift":
             assert job.started_at is not None or job.id in plant.cancelled, "its job never began"
-        if prompt and run.id in plant.shown:
+        if run.id in plant.shown:
             assert run.joined is None, "it was shown as a job, and is none"
 
 

@@ -1,0 +1,36 @@
+"""The Prefect server's garbage collection, away from its event loop."""
+
+import gc
+import subprocess
+import sys
+
+CYCLES = """
+import gc, threading, time, weakref
+from retraining.stack import prefect_server
+
+class Node:
+    pass
+
+prefect_server.YOUNG_EVERY_SECONDS = 0.05
+prefect_server.collect_in_background()
+collector = []
+node = Node()
+node.itself = node
+weakref.finalize(node, lambda: collector.append(threading.current_thread().name))
+del node
+numbers = [[number] for number in range(100_000)]  # enough to start a collection here, were there any
+assert not gc.isenabled() and not (collector and collector != ["garbage collection"])
+deadline = time.monotonic() + 20
+while not collector and time.monotonic() < deadline:
+    time.sleep(0.05)
+print(collector)
+"""
+
+
+def test_garbage_is_collected_in_a_thread_of_its_own() -> None:
+    """Never in the thread that creates it: there SQLite could stop the event loop for a minute."""
+    said = subprocess.run(
+        [sys.executable, "-c", CYCLES], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert said.stdout.strip() == "['garbage collection']"
+    assert gc.isenabled()
