@@ -55,10 +55,16 @@ class Admission:
 STARTS = Admission(Verdict.STARTS)
 
 
-def unforeseeable(runs: Iterable[JobRun], admissions: Mapping[UUID, Admission]) -> bool:
-    """Whether it is better to wait: a process is starting of which nobody knows yet if it comes in time."""
+def unforeseeable(runs: Iterable[JobRun], admissions: Mapping[UUID, Admission], now: datetime) -> bool:
+    """Whether it is better to wait: a process is starting of which nobody knows yet if it comes in time.
+
+    After `START` it comes too late, if it comes at all: its worker may be gone.
+    """
     return any(
-        run.taken and run.id in admissions and admissions[run.id].verdict is Verdict.SUPERSEDED
+        run.taken_at is not None
+        and now - run.taken_at < START
+        and run.id in admissions
+        and admissions[run.id].verdict is Verdict.SUPERSEDED
         for run in runs
     )
 

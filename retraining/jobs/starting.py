@@ -21,6 +21,7 @@ from retraining.errors import (
     StoreUnavailable,
 )
 from retraining.jobs import repository
+from retraining.jobs.admission import undecided
 from retraining.jobs.job import RetrainingRequest, TriggerType
 from retraining.jobs.plain import refuse_unstorable
 from retraining.jobs.records import StartRequest
@@ -170,10 +171,9 @@ class JobStarter:
             await asyncio.sleep(POLL_SECONDS)
 
     async def _active_in_prefect(self, model_name: str) -> UUID | None:
-        for run in await self._orchestrator.active_runs():
-            if run.model_name == model_name:
-                return run.id
-        return None
+        runs = [run for run in await self._orchestrator.active_runs() if run.model_name == model_name]
+        # A trigger's run may still join another one, and be no job itself.
+        return min(runs, key=undecided).id if runs else None
 
     async def _give_up(self, caller: Caller) -> None:
         """Say that nobody is asking Prefect any more; the reservation stays for a repetition."""

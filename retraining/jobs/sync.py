@@ -2,13 +2,13 @@
 
 import asyncio
 import logging
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence, Set
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence, Set
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 from uuid import UUID
 
+from retraining.background import in_background
 from retraining.errors import JobAlreadyFinished, JobNotFound, Unavailable
 from retraining.jobs import repository
 from retraining.jobs.feed import JobFeed
@@ -24,7 +24,6 @@ BATCH = 200
 """News that are written in one transaction, at most."""
 INBOX = 10_000
 """Events kept while the database does not answer; what is dropped beyond, reconciliation finds."""
-SHORTEST_PAUSE, LONGEST_PAUSE = 0.1, 3.0
 CANCEL_CHECK_SECONDS = 1.0
 FINISHED_MARK = "finished runs"
 OVERLAP = timedelta(minutes=5)
@@ -59,16 +58,9 @@ class JobSync:
     async def running(self) -> AsyncIterator[None]:
         """Follow Prefect while the block runs; neither it nor the database need be there at the start."""
         self._gap.set()
-        tasks = [
-            asyncio.create_task(_forever(work), name=f"jobs: {work.__name__}")
-            for work in (self._listen, self._write, self._close_gaps, self._admit, self._force_cancels)
-        ]
-        try:
+        works = (self._listen, self._write, self._close_gaps, self._admit, self._force_cancels)
+        async with in_background("jobs", *works):
             yield
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
 
     async def reconcile(self) -> None:
         """Compare the table with Prefect once: what waits or runs there or here, and what ended lately.
@@ -270,26 +262,6 @@ class JobSync:
         except Exception:
             logger.exception("news of a job cannot be written", extra={"job_id": str(job_id)})
             return LeftOver()
-
-
-async def _forever(work: Callable[[], Awaitable[None]]) -> None:
-    """Do the work again and again; after a failure with a pause, longer each time."""
-    pause = SHORTEST_PAUSE
-    while True:
-        started = time.monotonic()
-        try:
-            await work()
-        except Unavailable as exc:
-            logger.warning("jobs are not followed for the moment: %s", exc)
-        except Exception:
-            logger.exception("following jobs failed, going on")
-        else:
-            pause = SHORTEST_PAUSE
-            continue
-        if time.monotonic() - started > LONGEST_PAUSE:
-            pause = SHORTEST_PAUSE
-        await asyncio.sleep(pause)
-        pause = min(pause * 2, LONGEST_PAUSE)
 
 
 T = TypeVar("T")

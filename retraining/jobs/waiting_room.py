@@ -125,7 +125,7 @@ def _admissions(runs: Iterable[JobRun], now: datetime) -> dict[UUID, Admission]:
     found: dict[UUID, Admission] = {}
     for some in of_model.values():
         admissions = admit(some, now)
-        found |= {} if unforeseeable(some, admissions) else admissions
+        found |= {} if unforeseeable(some, admissions, now) else admissions
     return found
 
 

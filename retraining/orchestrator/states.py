@@ -53,7 +53,7 @@ def job_run(flow_run: FlowRun, now: datetime) -> JobRun | None:
             if name.startswith(LABEL_PREFIX)
         },
         cause=_cause(flow_run, created_by, created_at),
-        taken=state.is_pending() and not started,
+        taken_at=state.timestamp if state.is_pending() and not started else None,
         joined=_named(state, "Joined", _JOINED),
         superseded_by=_named(state, "Superseded", _SUPERSEDED),
     )

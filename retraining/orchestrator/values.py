@@ -42,8 +42,8 @@ class JobRun:
     """The job that this run joined instead of starting one: it is cancelled, and is no job itself."""
     superseded_by: UUID | None = None
     """The later run of the same schedule that took its place: it is cancelled, and a job all the same."""
-    taken: bool = False
-    """A worker has taken it, and its process is starting."""
+    taken_at: datetime | None = None
+    """When a worker took it, while its process is starting."""
 
 
 @dataclass(frozen=True)
@@ -245,6 +245,10 @@ class TriggerOrchestrator(Protocol):
         """Pause or resume its schedule and its automation, also of a schedule that people made."""
         ...
 
+    async def is_enabled(self, trigger_id: UUID) -> bool:
+        """Whether a breach of the trigger would start a job: its automation is there, and enabled."""
+        ...
+
     async def triggers_seen(self) -> TriggersSeen:
         """All schedules of our deployments and all automations of our triggers."""
         ...
@@ -265,8 +269,11 @@ class TriggerOrchestrator(Protocol):
         """
         ...
 
-    async def announce_breach(self, evaluation: Evaluation) -> None:
-        """Emit the breach event that the trigger's automation waits for. Repeating it starts nothing more."""
+    async def announce_breach(self, evaluation: Evaluation, *, repetition: int = 0) -> None:
+        """Emit the breach event that the trigger's automation waits for. Repeating it starts nothing more.
+
+        Unless `repetition` is another number: then it is a new event, for a breach that Prefect lost.
+        """
         ...
 
     async def keep_evaluation(self, evaluation: Evaluation) -> None:

@@ -1,4 +1,4 @@
-"""`prefect server` with its garbage collected beside its work: `python -m retraining.stack.prefect_server start`.
+"""`prefect server`, its garbage collected beside its work: `python -m retraining.stack.prefect_server start`.
 
 A server on SQLite otherwise stands still for a minute now and then under load. The event loop's thread
 collects garbage in the middle of a request; there is a cursor among it, of a connection that waits in a

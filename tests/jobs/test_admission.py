@@ -20,6 +20,7 @@ from retraining.jobs.admission import (
     undecided,
     unforeseeable,
 )
+from retraining.jobs.admission import START as STARTING
 from retraining.jobs.status import RetrainingStatus
 from retraining.orchestrator.values import JobRun
 from tests.jobs.news import START, a_run, after, ended, started, steady
@@ -186,9 +187,17 @@ def test_a_run_whose_process_starts_does_not_make_way() -> None:
 
 
 def test_nobody_says_what_becomes_of_others_while_a_process_starts_that_may_come_too_late() -> None:
-    starting, waiting = replace(due(), taken=True), due(10)
-    assert unforeseeable([starting, waiting], admit([starting, waiting], NOW))
-    assert not unforeseeable([due(), waiting], admit([due(), waiting], NOW))
+    starting, waiting = replace(due(), taken_at=NOW), due(10)
+    runs = [starting, waiting]
+    assert unforeseeable(runs, admit(runs, NOW), NOW)
+    assert not unforeseeable([due(), waiting], admit([due(), waiting], NOW), NOW)
+
+
+def test_a_process_that_never_comes_holds_up_nobody_for_long() -> None:
+    """Its worker died after taking it: Prefect shows the run as pending for ever."""
+    runs = [replace(due(), taken_at=NOW), due(10)]
+    later = NOW + STARTING
+    assert not unforeseeable(runs, admit(runs, later), later)
 
 
 def test_what_would_follow_a_run_that_somebody_cancelled_starts_a_job_of_its_own() -> None:
@@ -299,7 +308,7 @@ class Plant:
 
     def decide(self) -> None:
         admissions = admit(self.come(), self.now)
-        if unforeseeable(self.come(), admissions):
+        if unforeseeable(self.come(), admissions, self.now):
             return
         for run_id, admission in admissions.items():
             if admission.verdict is Verdict.STARTS:
@@ -333,14 +342,14 @@ class Plant:
         if free and not self.running() and not self.taken:
             run = self.random.choice(free)
             self.taken.add(run.id)
-            self.runs[run.id] = replace(run, taken=True)
+            self.runs[run.id] = replace(run, taken_at=self.now)
 
     def ask(self) -> None:
         """Its process runs, and asks."""
         for run_id in self.taken:
             run = self.runs[run_id]
             if run.status is RetrainingStatus.PENDING:
-                run = replace(run, status=RetrainingStatus.RUNNING, started_at=self.now, taken=False)
+                run = replace(run, status=RetrainingStatus.RUNNING, started_at=self.now, taken_at=None)
                 self.runs[run_id] = run
                 self.asking[run_id] = admit(self.come(), self.now)[run_id]
 
