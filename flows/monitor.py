@@ -4,27 +4,33 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
-from prefect import flow, get_client
+from prefect import flow
 from prefect.artifacts import acreate_link_artifact, acreate_markdown_artifact
 from prefect.client.schemas.objects import FlowRun, State
 from prefect.context import FlowRunContext
 from prefect.logging import get_run_logger
 from prefect.settings import PREFECT_API_URL
-from prefect.states import Cancelled, Completed, Failed
+from prefect.states import Completed, Failed
 
 from retraining.catalog.discovery import load_catalog
 from retraining.errors import InvalidCondition, RetrainingError
 from retraining.jobs.job import TriggerType
 from retraining.monitoring.check import Check, Checked, Doors, make_report, run_check
 from retraining.monitoring.table import evaluation_markdown
-from retraining.orchestrator.cancellation import cancelled_before_start, prompt_cancellation
+from retraining.orchestrator.cancellation import find_cancellation, prompt_cancellation
 from retraining.orchestrator.labels import MONITOR_FLOW_NAME
-from retraining.orchestrator.outdated import find_newer_due_run, is_scheduled
+from retraining.orchestrator.outdated import find_supersession, is_scheduled
 from retraining.orchestrator.triggers import PrefectTriggers
 from retraining.registry.mlflow_registry import MlflowRegistry
 from retraining.registry.monitoring_runs import MlflowMonitoringRuns
 from retraining.settings import Settings
-from retraining.triggers.condition import ScheduledCondition, parse_condition
+from retraining.triggers.condition import (
+    DriftCondition,
+    MonitorCondition,
+    PerformanceCondition,
+    ScheduledCondition,
+    parse_condition,
+)
 from retraining.triggers.evaluation import Outcome
 
 
@@ -52,30 +58,27 @@ async def monitor(
         by: Who asked for the check; None for one that was scheduled.
     """
     run = _current_run()
-    if cancelled_before_start(run.id):
-        return Cancelled(message="cancelled before it started")
-    async with get_client() as client:
-        if (newer := await find_newer_due_run(client, run)) is not None:
-            message = (
-                f"superseded by run {newer.id}, due at {newer.expected_start_time:%Y-%m-%d %H:%M:%S} UTC"
-            )
-            return Cancelled(name="Superseded", message=message)
+    if (cancelled := find_cancellation(run.id)) is not None:
+        return cancelled
+    if (superseded := await find_supersession(run)) is not None:
+        return superseded
     try:
-        check = Check(
-            id=run.id,
-            model_name=model_name,
-            condition=_condition(trigger_type, condition or {}),
-            as_of=_aware(as_of),
-            trigger_id=None if trigger_id is None else UUID(trigger_id),
-            enabled=enabled,
-            report=report,
-            source="schedule" if is_scheduled(run) else "request",
-            by=by,
-        )
+        trigger = None if trigger_id is None else UUID(trigger_id)
     except ValueError as problem:
         return Failed(message=f"trigger_id {trigger_id!r} is no id: {problem}")
-    except InvalidCondition as problem:
-        return Failed(message=str(problem))
+    asked, obstacle = _condition(trigger_type, condition or {})
+    check = Check(
+        id=run.id,
+        model_name=model_name,
+        condition=asked,
+        as_of=_aware(as_of),
+        trigger_id=trigger,
+        enabled=enabled,
+        report=report,
+        source="schedule" if is_scheduled(run) else "request",
+        by=by,
+        obstacle=obstacle,
+    )
     with prompt_cancellation(run.id):
         try:
             return _ended(await story(check, Settings()))
@@ -139,7 +142,16 @@ def _current_run() -> FlowRun:
     return context.flow_run
 
 
-def _condition(trigger_type: str | None, condition: dict[str, Any]) -> Any:
+def _condition(trigger_type: str | None, condition: dict[str, Any]) -> tuple[MonitorCondition, str | None]:
+    """The condition; if it cannot be read, the default one of its type and the reason."""
+    try:
+        return _parsed(trigger_type, condition), None
+    except InvalidCondition as problem:
+        performance = trigger_type == TriggerType.PERFORMANCE
+        return PerformanceCondition() if performance else DriftCondition(), str(problem)
+
+
+def _parsed(trigger_type: str | None, condition: dict[str, Any]) -> MonitorCondition:
     try:
         parsed = parse_condition(TriggerType(trigger_type or TriggerType.DRIFT), condition)
     except ValueError as exc:

@@ -40,8 +40,10 @@ class Refused(Problem):
 class NotReachable(Problem):
     """Nobody answers at the facade's address."""
 
-    def __init__(self, url: str, problem: str) -> None:
+    def __init__(self, url: str, problem: str, *, asked: bool = False) -> None:
+        """`asked`: the request may have arrived, and only its answer is missing."""
         self.url = url
+        self.asked = asked
         super().__init__(
             f"the API does not answer at {url} ({problem}); start it with `retraining up`, "
             "or set RETRAINING_API_URL to where it is"
@@ -208,7 +210,8 @@ class FacadeClient:
                 if problem.status != httpx.codes.SERVICE_UNAVAILABLE:
                     raise problem
             except httpx.HTTPError as exc:
-                problem = NotReachable(self.api_url, str(exc) or type(exc).__name__)
+                asked = not isinstance(exc, httpx.ConnectError | httpx.ConnectTimeout)
+                problem = NotReachable(self.api_url, str(exc) or type(exc).__name__, asked=asked)
             if time.monotonic() >= deadline:
                 raise problem
             time.sleep(REPEAT_SECONDS)

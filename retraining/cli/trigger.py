@@ -127,7 +127,7 @@ def show(
     else:
         due = ", ".join(map(_time, trigger["next_runs"])) or "-"
         out.print(
-            f"{trigger['trigger_type']} trigger of {trigger['model_name']}, {_state(trigger['enabled'])}, "
+            f"{trigger['trigger_type']} trigger of {trigger['model_name']}, {_state(trigger)}, "
             f"made by {trigger['created_by']}\n"
             f"condition  {_condition_text(trigger['trigger_type'], trigger['trigger_condition'])}\n"
             f"due        {due}",
@@ -204,7 +204,7 @@ def _held(trigger: Mapping[str, Any]) -> "Held":
         model_name=trigger["model_name"],
         trigger_type=TriggerType(trigger["trigger_type"]),
         condition=trigger["trigger_condition"],
-        enabled=trigger["enabled"],
+        enabled=trigger["enabled"] or trigger["paused"],
         created_at=datetime.fromisoformat(trigger["created_at"]),
     )
 
@@ -260,7 +260,7 @@ def _carry_out(facade: FacadeClient, plan: "Plan", name: str) -> None:
             facade.change_trigger(there, change.fields)
             undo.append(partial(facade.change_trigger, there, change.fields_before))
     except (Refused, NotReachable) as exc:
-        raise Problem(f"{name}, line {line}: {exc}; {_undone(undo)}") from exc
+        raise Problem(f"{name}, line {line}: {exc}; {_undone(undo, exc)}") from exc
     for gone in plan.delete:
         try:
             facade.delete_trigger(str(gone.id))
@@ -269,7 +269,7 @@ def _carry_out(facade: FacadeClient, plan: "Plan", name: str) -> None:
                 raise
 
 
-def _undone(undo: list[Callable[[], object]]) -> str:
+def _undone(undo: list[Callable[[], object]], failure: Refused | NotReachable) -> str:
     try:
         while undo:
             undo[-1]()
@@ -277,6 +277,8 @@ def _undone(undo: list[Callable[[], object]]) -> str:
     except (Refused, NotReachable) as exc:
         left = f"{len(undo)} of the changes before it could not be taken back"
         return f"{left} ({exc}): apply again once that is mended"
+    if isinstance(failure, NotReachable) and failure.asked:
+        return "it may have been done all the same: apply again to see"
     return "nothing was changed"
 
 
@@ -337,8 +339,10 @@ def _counted(number: int) -> str:
     return f"{number} trigger" if number == 1 else f"{number} triggers"
 
 
-def _state(enabled: bool) -> str:
-    return "enabled" if enabled else "disabled"
+def _state(trigger: Answer) -> str:
+    if trigger["paused"]:
+        return "paused"
+    return "enabled" if trigger["enabled"] else "disabled"
 
 
 def _words(word: str) -> str:
@@ -357,7 +361,7 @@ LISTED: Columns = {
     "TRIGGER": lambda trigger: trigger["id"],
     "MODEL": lambda trigger: trigger["model_name"],
     "TYPE": lambda trigger: trigger["trigger_type"],
-    "STATE": lambda trigger: _state(trigger["enabled"]),
+    "STATE": _state,
     "NEXT": lambda trigger: _time(next(iter(trigger["next_runs"]), None)),
     "BY": lambda trigger: trigger["created_by"],
     "CONDITION": lambda trigger: _condition_text(trigger["trigger_type"], trigger["trigger_condition"]),

@@ -64,6 +64,11 @@ class ColumnVerdict:
     drifted: bool
     reason: str
 
+    @property
+    def counts(self) -> bool:
+        """Whether the column says anything; one without enough values, or of identifiers, does not."""
+        return self.method is not None or self.drifted
+
 
 @dataclass(frozen=True, slots=True)
 class DriftVerdict:
@@ -72,6 +77,8 @@ class DriftVerdict:
     drifted: bool
     share: float
     """The share of the compared columns that drifted."""
+    needed: float | None
+    """The share that counts as drift of the whole; None if no column could be compared."""
     columns: tuple[ColumnVerdict, ...]
     rows: int
     reason: str
@@ -91,20 +98,26 @@ def check_drift(
         raise MissingColumns("the reference profile", unknown, list(profile.columns))
     if scan.rows < settings.min_rows:
         reason = f"not judged: {scan.rows:,} rows, needs {settings.min_rows:,}"
-        return DriftVerdict(drifted=False, share=0.0, columns=(), rows=scan.rows, reason=reason)
+        return DriftVerdict(drifted=False, share=0.0, needed=None, columns=(), rows=scan.rows, reason=reason)
     alpha = calibration.alpha_per_question(settings.false_alarm_rate, len(names))
     columns = tuple(_judge(name, profile.columns[name], scan, settings, alpha) for name in names)
+    compared = sum(column.counts for column in columns)
+    if not compared:
+        reason = f"no column can be compared: {_listed(columns)}"
+        return DriftVerdict(
+            drifted=False, share=0.0, needed=None, columns=columns, rows=scan.rows, reason=reason
+        )
     needed = settings.drift_share
     if needed is None:
-        needed = DEFAULT_DRIFT_SHARE if settings.columns is None else 1 / len(names)
+        needed = DEFAULT_DRIFT_SHARE if settings.columns is None else 1 / compared
     drifted = [column.column for column in columns if column.drifted]
-    share = len(drifted) / len(columns)
     return DriftVerdict(
-        drifted=len(drifted) >= needed * len(columns) - 1e-9 and bool(drifted),
-        share=share,
+        drifted=len(drifted) >= needed * compared - 1e-9 and bool(drifted),
+        share=len(drifted) / compared,
+        needed=needed,
         columns=columns,
         rows=scan.rows,
-        reason=_summary(drifted, len(columns), needed),
+        reason=_summary(drifted, compared, needed),
     )
 
 
@@ -220,6 +233,11 @@ def _movement(profile: ColumnProfile, current: ColumnCounts) -> str:
     most = int(np.argmax(np.abs(after - before)))
     names = (*map(repr, profile.bins.categories), "all other categories")
     return f"{names[most]} went from {before[most]:.1%} to {after[most]:.1%}"
+
+
+def _listed(columns: tuple[ColumnVerdict, ...]) -> str:
+    listed = "; ".join(f"{column.column}: {column.reason}" for column in columns[:5])
+    return listed + (f"; and {len(columns) - 5} more" if len(columns) > 5 else "")
 
 
 def _summary(drifted: list[str], compared: int, needed: float) -> str:

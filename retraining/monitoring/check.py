@@ -1,8 +1,8 @@
 """The story of a check: what is found, whether it fires, and what is kept of it. No Prefect and no MLflow.
 
-The breach is announced before anything else is done with it, so that the job starts at once; then the
-evaluation is kept, which already says where its report will be; the report comes last, and its failure
-changes nothing.
+The breach is announced before anything else is done with it, so that the job starts at once. Then the
+evaluation is kept, for the next check's patience and cooldown come from it; it says where its report will be
+if MLflow tells without delay. The report comes last, and its failure changes nothing.
 """
 
 import asyncio
@@ -25,6 +25,7 @@ from retraining.monitoring.reference import find_reference_sample, window_sample
 from retraining.monitoring.report import drift_report
 from retraining.orchestrator.values import TriggerOrchestrator
 from retraining.registry.monitoring_runs import MonitoringRuns, OpenReport
+from retraining.registry.pages import file_page
 from retraining.registry.values import Registry
 from retraining.sources.window import Window
 from retraining.triggers.condition import DriftCondition, MonitorCondition, PerformanceCondition
@@ -33,6 +34,7 @@ from retraining.triggers.firing import Firing, decide_firing
 
 REPORT_FILE = "drift_report.html"
 EVALUATION_FILE = "evaluation.json"
+ERROR_FILE = "report_error.txt"
 
 T = TypeVar("T")
 Log = logging.Logger | logging.LoggerAdapter[logging.Logger]
@@ -54,6 +56,8 @@ class Check:
     """Make the report even without a breach."""
     source: Literal["schedule", "request"] = "schedule"
     by: str | None = None
+    obstacle: str | None = None
+    """Why it cannot be made: its trigger's condition is invalid, and the default one stands in its place."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +70,8 @@ class Doors:
     find_spec: Callable[[str], ModelSpec]
     retry_seconds: Sequence[float] = field(default=(1, 5, 15))
     """Pauses before a server or a storage that did not answer is asked again."""
+    link_seconds: float = 2
+    """So long an evaluation waits for the address of its report before it is kept without."""
     log: Log = field(default_factory=lambda: logging.getLogger(__name__))
 
 
@@ -96,18 +102,23 @@ async def run_check(check: Check, doors: Doors) -> Checked:
     if check.trigger_id is None:
         firing = Firing(Action.NONE, finding.reason, 0, False, None, None)
     else:
-        firing = decide_firing(check.condition, finding, latest, at=at, enabled=check.enabled)
+        # Asked now: the check may have waited since it was asked for, and looked at the data for long.
+        enabled = check.enabled and (
+            not finding.breached or await _insist(doors, partial(doors.triggers.is_enabled, check.trigger_id))
+        )
+        firing = decide_firing(check.condition, finding, latest, at=at, enabled=enabled)
     evaluation = _evaluation(check, finding, firing, at)
     if evaluation.action is Action.FIRED:
         await _insist(doors, partial(doors.triggers.announce_breach, evaluation))
-    report = None
-    if _is_reported(check, finding):
-        report = await asyncio.to_thread(_open_report, evaluation, doors)
-    if report is not None:
-        evaluation = evaluation.model_copy(update={"report_url": report.url})
+    opening = None
+    if _is_reported(check, evaluation):
+        opening = asyncio.create_task(asyncio.to_thread(_open_report, evaluation, doors))
+        await asyncio.wait({opening}, timeout=doors.link_seconds)
+        if opening.done() and (opened := opening.result()) is not None:
+            evaluation = evaluation.model_copy(update={"report_url": file_page(opened.url, REPORT_FILE)})
     if check.trigger_id is not None:
         await _insist(doors, partial(doors.triggers.keep_evaluation, evaluation))
-    return Checked(evaluation, report)
+    return Checked(evaluation, None if opening is None else await opening)
 
 
 async def make_report(checked: Checked, doors: Doors) -> None:
@@ -117,18 +128,20 @@ async def make_report(checked: Checked, doors: Doors) -> None:
     evaluation = checked.evaluation
     files = {EVALUATION_FILE: evaluation.model_dump_json(indent=1).encode()}
     try:
-        html = await _draw(evaluation, doors)
+        files[REPORT_FILE] = await _draw(evaluation, doors)
     except Exception as exc:  # a source, Evidently, a registry: the check stands without its picture
         doors.log.warning("the report of evaluation %s could not be made: %s", evaluation.id, exc)
-        html = None
-    logged = None if html is None else {**files, REPORT_FILE: html}
+        files[ERROR_FILE] = f"{type(exc).__name__}: {exc}\n".encode()
+    failed = REPORT_FILE not in files
     try:
-        await asyncio.to_thread(doors.runs.finish_report, checked.report, logged)
+        await asyncio.to_thread(doors.runs.finish_report, checked.report, files, failed=failed)
     except RetrainingError as exc:
         doors.log.warning("the report of evaluation %s could not be logged: %s", evaluation.id, exc)
 
 
 async def _find(check: Check, doors: Doors) -> Finding:
+    if check.obstacle is not None:
+        return Finding(outcome=Outcome.FAILED, reason=check.obstacle)
     try:
         return await _insist(doors, lambda: asyncio.to_thread(find, check, doors))
     except RetrainingError as exc:
@@ -190,9 +203,12 @@ def type_of(condition: MonitorCondition) -> TriggerType:
     return TriggerType.DRIFT if isinstance(condition, DriftCondition) else TriggerType.PERFORMANCE
 
 
-def _is_reported(check: Check, finding: Finding) -> bool:
-    there_are_rows = finding.window_end is not None and bool(finding.rows)
-    return there_are_rows and (check.report or finding.breached)
+def _is_reported(check: Check, evaluation: Evaluation) -> bool:
+    """On demand, and of a breach that fired or is the first in a row: one that lasts is found every time."""
+    if evaluation.window_end is None or not evaluation.rows:
+        return False
+    news = evaluation.action is Action.FIRED or evaluation.patience_count <= 1
+    return check.report or (evaluation.breached and news)
 
 
 def _open_report(evaluation: Evaluation, doors: Doors) -> OpenReport | None:
@@ -209,7 +225,7 @@ def _open_report(evaluation: Evaluation, doors: Doors) -> OpenReport | None:
         return doors.runs.open_report(
             evaluation.model_name, evaluation.at, scores=scores_of(evaluation), facts=facts
         )
-    except RetrainingError as exc:
+    except Exception as exc:  # whatever MLflow raises: the check stands without its report
         doors.log.warning("no report for evaluation %s: %s", evaluation.id, exc)
         return None
 

@@ -9,7 +9,7 @@ from retraining.catalog.spec import ModelSpec
 from retraining.drift.merging import merge_scans
 from retraining.drift.profile import ReferenceProfile
 from retraining.drift.scan import WindowScan, scan_window
-from retraining.drift.verdict import DEFAULT_DRIFT_SHARE, ColumnVerdict, DriftSettings, DriftVerdict
+from retraining.drift.verdict import ColumnVerdict, DriftSettings, DriftVerdict
 from retraining.drift.verdict import check_drift as compare
 from retraining.errors import MissingColumns
 from retraining.monitoring.reference import Reference, find_reference
@@ -78,8 +78,8 @@ def _compare(
         of_newer = compare(reference.profile, newer, settings)
         if of_newer.drifted:
             found = _with(found, window_start=newer_half.start, rows=newer.rows)
-            return _judged(found, of_newer, settings, f"since {newer_half.start:%Y-%m-%d %H:%M} UTC ")
-    return _judged(found, verdict, settings)
+            return _judged(found, of_newer, f"since {newer_half.start:%Y-%m-%d %H:%M} UTC ")
+    return _judged(found, verdict)
 
 
 def _parts(condition: DriftCondition, window: Window) -> list[Window]:
@@ -105,13 +105,15 @@ def _scan(
     return scans
 
 
-def _judged(found: Finding, verdict: DriftVerdict, settings: DriftSettings, when: str = "") -> Finding:
+def _judged(found: Finding, verdict: DriftVerdict, when: str = "") -> Finding:
+    compared = verdict.needed is not None
+    if compared:
+        found = _with(found, outcome=Outcome.BREACHED if verdict.drifted else Outcome.QUIET)
     return _with(
         found,
-        outcome=Outcome.BREACHED if verdict.drifted else Outcome.QUIET,
         reason=f"{when}{_reason(verdict)}",
-        score=verdict.share,
-        threshold=_needed_share(settings, len(verdict.columns)),
+        score=verdict.share if compared else None,
+        threshold=verdict.needed,
         columns=(*_scores(verdict), *found.columns),
     )
 
@@ -141,12 +143,6 @@ def _settings(condition: DriftCondition, left_out: Mapping[str, str], *, questio
         drift_share=condition.drift_share,
         min_rows=condition.min_rows,
     )
-
-
-def _needed_share(settings: DriftSettings, columns: int) -> float:
-    if settings.drift_share is not None:
-        return settings.drift_share
-    return DEFAULT_DRIFT_SHARE if settings.columns is None else 1 / columns
 
 
 def _scores(verdict: DriftVerdict) -> list[ColumnScore]:

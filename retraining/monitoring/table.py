@@ -24,7 +24,7 @@ def evaluation_markdown(evaluation: Evaluation) -> str:
     version = "" if evaluation.champion_version is None else f", champion {evaluation.champion_version}"
     lines = [
         f"# {_HEADINGS[evaluation.outcome]}: {evaluation.trigger_type} of {evaluation.model_name}{version}",
-        _plain(evaluation.reason),
+        plain_markdown(evaluation.reason),
         _facts(evaluation),
     ]
     if evaluation.metric is not None:
@@ -83,10 +83,10 @@ def _figure(value: float | None) -> str:
 
 
 def _cell(text: str) -> str:
-    return _plain(text).replace("|", "\\|")
+    return plain_markdown(text).replace("|", "\\|")
 
 
-def _plain(text: str) -> str:
+def plain_markdown(text: str) -> str:
     """One line, of which nothing is taken for markup: values of the data come in it."""
     escaped = "".join(f"\\{sign}" if sign in "\\`*_[]<>#" else sign for sign in text)
     return " ".join(escaped.split())

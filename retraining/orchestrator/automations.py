@@ -47,9 +47,9 @@ async def put_automation(
     doing = f"put the automation of trigger {order.trigger_id}"
     found = await _find(connection, order.trigger_id)
     if not found:
-        await connection.ask(doing, lambda client: client.create_automation(wanted))
+        await connection.ask_in_turn(doing, lambda client: client.create_automation(wanted))
     elif _meaning(found[0]) != _meaning(wanted):
-        await connection.ask(doing, lambda client: client.update_automation(found[0].id, wanted))
+        await connection.ask_in_turn(doing, lambda client: client.update_automation(found[0].id, wanted))
     for superfluous in found[1:]:  # names need not be unique: two made it at once
         await _delete(connection, superfluous.id)
 

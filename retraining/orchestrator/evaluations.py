@@ -13,12 +13,14 @@ from pydantic import ValidationError
 
 from retraining.errors import OrchestratorUnavailable
 from retraining.jobs.job import TriggerType
+from retraining.monitoring.table import plain_markdown
 from retraining.orchestrator.connection import PrefectConnection
 from retraining.orchestrator.events import close, subscribe
 from retraining.orchestrator.labels import (
     DRIFT_EVENT,
     EVALUATED_EVENT,
     PERFORMANCE_EVENT,
+    TEMPLATE_PREFIX,
     TRIGGER_RESOURCE,
 )
 from retraining.triggers.cause import Cause
@@ -32,22 +34,31 @@ TYPE = "evaluation"
 """One that Prefect's UI does not know: it shows the description, and the data as it is."""
 PAGE = 100
 LOOKED_BACK = 20
+"""Of a trigger's evaluations so many are looked at, if the newest is not enough. They may be long."""
+AUTOMATION_SECONDS = 0.4
+"""So long an automation takes to make its run, most of the time half of it."""
 SCORES = 20
 """As many as a cause carries."""
 _EVENTS = UUID("6f0b2f0a-6c1c-4c57-9a5e-0f3d1d1f5a86")
 """Namespace of the events' ids, so that an event that is sent again is the same event."""
 
 
-async def announce_breach(connection: PrefectConnection, evaluation: Evaluation) -> None:
-    """Emit the event that the trigger's automation waits for."""
+async def announce_breach(connection: PrefectConnection, evaluation: Evaluation, repetition: int = 0) -> None:
+    """Emit the event that the trigger's automation waits for; each repetition is an event of its own."""
     drift = evaluation.trigger_type is TriggerType.DRIFT
     name = DRIFT_EVENT if drift else PERFORMANCE_EVENT
-    await _emit(connection, name, evaluation, breach_cause(evaluation).model_dump(mode="json"))
+    await _emit(connection, name, evaluation, breach_cause(evaluation).model_dump(mode="json"), repetition)
+    # If our next write met the automation's on SQLite, Prefect would try that one again two seconds later.
+    await asyncio.sleep(AUTOMATION_SECONDS)
 
 
 def breach_cause(evaluation: Evaluation) -> Cause:
     """What the job is told of the breach."""
-    drifted = [one for one in evaluation.columns if one.drifted and one.score is not None]
+    drifted = [
+        one
+        for one in evaluation.columns
+        if one.drifted and one.score is not None and not one.column.startswith(TEMPLATE_PREFIX)
+    ]
     scores = {one.column: one.score for one in drifted[:SCORES] if one.score is not None}
     if evaluation.metric is not None:
         scores = {evaluation.metric.metric: evaluation.metric.value}
@@ -70,14 +81,18 @@ async def keep_evaluation(connection: PrefectConnection, evaluation: Evaluation)
         "key": _key(evaluation.trigger_id),
         "type": TYPE,
         "description": f"**{evaluation.outcome}** ({evaluation.trigger_type} of {evaluation.model_name}): "
-        f"{evaluation.reason}",
+        f"{plain_markdown(evaluation.reason)}",
         "data": kept,
         "flow_run_id": None if external else str(evaluation.id),
     }
 
+    wanted: dict[str, Any] = {"key": {"any_": [artifact["key"]]}}
+    if not external:
+        wanted["flow_run_id"] = {"any_": [artifact["flow_run_id"]]}
+
     async def keep(client: "PrefectClient") -> None:
-        newest = await _read(client, {"key": {"any_": [artifact["key"]]}}, limit=LOOKED_BACK)
-        if not any(one["data"].get("id") == kept["id"] for one in newest):
+        found = await _read(client, wanted, limit=LOOKED_BACK)
+        if not any(one["data"].get("id") == kept["id"] for one in found):
             # Not by the client's own method: that one tells of it in an event, in a thread of its own.
             await client.request("POST", "/artifacts/", json=artifact)
 
@@ -86,12 +101,16 @@ async def keep_evaluation(connection: PrefectConnection, evaluation: Evaluation)
 
 
 async def latest_evaluation(connection: PrefectConnection, trigger_id: UUID) -> Evaluation | None:
-    """The newest one that was kept."""
-    found = await connection.ask(
-        f"read the latest evaluation of trigger {trigger_id}",
-        lambda client: _read(client, {"key": {"any_": [_key(trigger_id)]}}, limit=LOOKED_BACK),
-    )
-    return next((one for artifact in found if (one := _evaluation(artifact["data"])) is not None), None)
+    """The newest one that was kept, of those that this release can read."""
+
+    async def read(client: "PrefectClient") -> Evaluation | None:
+        for limit in (1, LOOKED_BACK):
+            for artifact in await _read(client, {"key": {"any_": [_key(trigger_id)]}}, limit=limit):
+                if (evaluation := _evaluation(artifact["data"])) is not None:
+                    return evaluation
+        return None
+
+    return await connection.ask(f"read the latest evaluation of trigger {trigger_id}", read)
 
 
 async def kept_evaluations(
@@ -154,10 +173,14 @@ async def _read(
 
 
 async def _emit(
-    connection: PrefectConnection, name: str, evaluation: Evaluation, payload: dict[str, Any]
+    connection: PrefectConnection,
+    name: str,
+    evaluation: Evaluation,
+    payload: dict[str, Any],
+    repetition: int = 0,
 ) -> None:
     event = {
-        "id": str(uuid5(_EVENTS, f"{name} {evaluation.id}")),
+        "id": str(uuid5(_EVENTS, f"{name} {evaluation.id} {repetition}")),
         "occurred": datetime.now(UTC).isoformat(),
         "event": name,
         "resource": {

@@ -21,3 +21,6 @@ EVALUATED_EVENT = "retraining.trigger.evaluated"
 """Event on `retraining.trigger.<id>`; payload: the evaluation."""
 
 TRIGGER_RESOURCE = "retraining.trigger."
+
+TEMPLATE_PREFIX = "__prefect"
+"""A value with a name that begins so is read as a template by Prefect, where a run's parameters are."""

@@ -1,9 +1,11 @@
 """A scheduled run's own question: has the next run of its schedule come due meanwhile?"""
 
 from datetime import UTC, datetime
+from typing import Any
 from uuid import UUID
 
-from prefect.client.orchestration import PrefectClient
+import httpx
+from prefect.client.orchestration import PrefectClient, get_client
 from prefect.client.schemas.filters import (
     FlowRunFilter,
     FlowRunFilterDeploymentId,
@@ -11,11 +13,30 @@ from prefect.client.schemas.filters import (
     FlowRunFilterState,
     FlowRunFilterStateType,
 )
-from prefect.client.schemas.objects import FlowRun, StateType
+from prefect.client.schemas.objects import FlowRun, State, StateType
 from prefect.client.schemas.sorting import FlowRunSort
+from prefect.exceptions import PrefectException
+from prefect.states import Cancelled
 
 NOT_GIVEN_UP = [StateType.SCHEDULED, StateType.PENDING, StateType.RUNNING, StateType.COMPLETED]
 PAGE = 200
+
+
+async def find_supersession(run: FlowRun) -> State[Any] | None:
+    """The state in which a check is to end of which a newer one is due.
+
+    None if there is none, or if the server does not answer: a check too many does no harm.
+    """
+    try:
+        async with get_client() as client:
+            newer = await find_newer_due_run(client, run)
+    except (httpx.HTTPError, PrefectException):
+        return None
+    if newer is None or newer.expected_start_time is None:
+        return None
+    # In the words of `retraining.jobs.admission`, by which the run is found again.
+    due = newer.expected_start_time.isoformat(timespec="seconds")
+    return Cancelled(name="Superseded", message=f"superseded by run {newer.id}, due at {due}")
 
 
 async def find_newer_due_run(client: PrefectClient, run: FlowRun) -> FlowRun | None:

@@ -44,6 +44,7 @@ if TYPE_CHECKING:
 SLUG_PREFIX = "trigger-"
 PAGE = 200
 DELETED_MESSAGE = "its trigger was deleted"
+DISABLED_MESSAGE = "its trigger was disabled"
 KEPT_MESSAGE = "waits, while another trigger of its model is deleted"
 
 
@@ -58,6 +59,11 @@ class Schedule:
     parameters: Mapping[str, Any]
     active: bool
     created_at: datetime
+
+    @property
+    def checks(self) -> bool:
+        """Whether its runs are a monitor's checks, and not jobs."""
+        return "trigger_id" in self.parameters
 
     @property
     def trigger_id(self) -> UUID | None:
@@ -153,24 +159,25 @@ async def put_schedule(connection: PrefectConnection, deployment: Deployment, or
             parameters=parameters,
             slug=f"{SLUG_PREFIX}{order.trigger_id}",
         )
-        await connection.ask(doing, lambda client: _create(client, deployment.id, new))
+        await connection.ask_in_turn(doing, lambda client: _create(client, deployment.id, new))
         if order.enabled:
             await plan_runs(connection, deployment)
         return
-    if (found.calendar, found.parameters, found.active) == (calendar, parameters, order.enabled):
-        return
-    before = datetime.now(UTC)
-    await connection.ask(
-        doing,
-        lambda client: client.update_deployment_schedule(
-            deployment.id,
-            found.id,
-            active=order.enabled,
-            schedule=_schedule(calendar),
-            parameters=parameters,
-        ),
-    )
-    await plan_runs(connection, deployment, before)
+    if (found.calendar, found.parameters, found.active) != (calendar, parameters, order.enabled):
+        before = datetime.now(UTC)
+        await connection.ask_in_turn(
+            doing,
+            lambda client: client.update_deployment_schedule(
+                deployment.id,
+                found.id,
+                active=order.enabled,
+                schedule=_schedule(calendar),
+                parameters=parameters,
+            ),
+        )
+        await plan_runs(connection, deployment, before)
+    if not order.enabled:
+        await _end_checks(connection, deployment, found)
 
 
 async def _create(client: "PrefectClient", deployment_id: UUID, new: DeploymentScheduleCreate) -> None:
@@ -186,7 +193,15 @@ async def _create(client: "PrefectClient", deployment_id: UUID, new: DeploymentS
 async def set_active(
     connection: PrefectConnection, deployment: Deployment, schedule: Schedule, *, active: bool
 ) -> None:
-    """Pause or resume a schedule."""
+    """Pause or resume a schedule; checks that wait for a paused one end."""
+    await _set_active(connection, deployment, schedule, active=active)
+    if not active:
+        await _end_checks(connection, deployment, schedule)
+
+
+async def _set_active(
+    connection: PrefectConnection, deployment: Deployment, schedule: Schedule, *, active: bool
+) -> None:
     if schedule.active == active:
         return
     before = datetime.now(UTC)
@@ -197,6 +212,18 @@ async def set_active(
     await plan_runs(connection, deployment, before)
 
 
+async def _end_checks(connection: PrefectConnection, deployment: Deployment, schedule: Schedule) -> None:
+    """Cancel the due checks of a trigger that is off. Jobs that are due stay: they were asked for before."""
+
+    async def cancel(client: "PrefectClient") -> None:
+        for run in await _waiting_runs(client, deployment.id, before=datetime.now(UTC)):
+            if _is_of(run, schedule):
+                await client.set_flow_run_state(run.id, Cancelled(message=DISABLED_MESSAGE))
+
+    if schedule.checks:
+        await connection.ask(f"cancel the checks of schedule {schedule.id}", cancel)
+
+
 async def remove_schedule(connection: PrefectConnection, deployment: Deployment, schedule: Schedule) -> None:
     """Delete a schedule and the runs planned or waiting for it.
 
@@ -204,17 +231,17 @@ async def remove_schedule(connection: PrefectConnection, deployment: Deployment,
     all others of the deployment too, unless they wait for a slot: so those are told to.
     """
     doing = f"remove schedule {schedule.id}"
-    await set_active(connection, deployment, schedule, active=False)  # from here on none is planned
+    await _set_active(connection, deployment, schedule, active=False)  # from here on none is planned
     before = datetime.now(UTC)
-    await connection.ask(doing, lambda client: _settle_due_runs(client, deployment.id, schedule.id))
+    await connection.ask(doing, lambda client: _settle_due_runs(client, deployment.id, schedule))
     await connection.ask(doing, lambda client: _delete(client, deployment.id, schedule.id))
-    await connection.ask(doing, lambda client: _delete_planned(client, deployment.id, schedule.id))
+    await connection.ask(doing, lambda client: _delete_planned(client, deployment.id, schedule))
     await plan_runs(connection, deployment, before)
 
 
-async def _settle_due_runs(client: "PrefectClient", deployment_id: UUID, schedule_id: UUID) -> None:
+async def _settle_due_runs(client: "PrefectClient", deployment_id: UUID, schedule: Schedule) -> None:
     for run in await _waiting_runs(client, deployment_id, before=datetime.now(UTC)):
-        if _is_of(run, schedule_id):
+        if _is_of(run, schedule):
             await client.set_flow_run_state(run.id, Cancelled(message=DELETED_MESSAGE))
         elif run.auto_scheduled and run.state_name != AwaitingConcurrencySlot().name:
             waits: State[None] = AwaitingConcurrencySlot(
@@ -230,10 +257,10 @@ async def _delete(client: "PrefectClient", deployment_id: UUID, schedule_id: UUI
         return
 
 
-async def _delete_planned(client: "PrefectClient", deployment_id: UUID, schedule_id: UUID) -> None:
+async def _delete_planned(client: "PrefectClient", deployment_id: UUID, schedule: Schedule) -> None:
     """The runs that the scheduler was just making while the schedule was deleted."""
     for run in await _waiting_runs(client, deployment_id):
-        if _is_of(run, schedule_id):
+        if _is_of(run, schedule):
             await client.delete_flow_run(run.id)
 
 
@@ -257,11 +284,12 @@ async def _waiting_runs(
             return runs
 
 
-def _is_of(run: "FlowRun", schedule_id: UUID) -> bool:
-    """Whether the schedule made the run, and no worker ever took it."""
+def _is_of(run: "FlowRun", schedule: Schedule) -> bool:
+    """Whether the schedule made the run, or somebody asked for its check; and no worker ever took it."""
     creator = run.created_by
-    made = creator is not None and creator.type == "SCHEDULE" and creator.id == schedule_id
-    return made and run.run_count == 0
+    made = creator is not None and creator.type == "SCHEDULE" and creator.id == schedule.id
+    asked = schedule.checks and run.parameters.get("trigger_id") == schedule.parameters["trigger_id"]
+    return (made or asked) and run.run_count == 0
 
 
 async def plan_runs(
@@ -325,8 +353,9 @@ def schedules_seen(deployment: Deployment, flow: str) -> Iterable[ScheduleSeen]:
             model_name=deployment.name,
             trigger_id=schedule.trigger_id,
             condition=schedule.calendar,
-            active=schedule.active and not deployment.paused,
+            active=schedule.active,
             created_at=schedule.created_at,
+            paused_with_deployment=deployment.paused,
         )
 
 

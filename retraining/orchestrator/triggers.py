@@ -9,6 +9,7 @@ from uuid import UUID
 
 from retraining.errors import TriggerNotFound
 from retraining.orchestrator.automations import (
+    NAME_PREFIX,
     OURS,
     automations_seen,
     put_automation,
@@ -110,6 +111,15 @@ class PrefectTriggers:
             raise TriggerNotFound(trigger_id)
         await set_automation_enabled(self._connection, trigger_id, enabled=enabled)
 
+    async def is_enabled(self, trigger_id: UUID) -> bool:
+        """See `TriggerOrchestrator.is_enabled`."""
+        name = f"{NAME_PREFIX}{trigger_id}"
+        found = await self._connection.ask(
+            f"ask whether trigger {trigger_id} is enabled",
+            lambda client: client.read_automations_by_name(name),
+        )
+        return any(automation.enabled for automation in found)
+
     async def triggers_seen(self) -> TriggersSeen:
         """See `TriggerOrchestrator.triggers_seen`."""
         schedules: list[ScheduleSeen] = []
@@ -147,7 +157,7 @@ class PrefectTriggers:
         labels: dict[str, Any] = {f"{LABEL_PREFIX}triggered_by": by}
         if correlation_id is not None:
             labels[f"{LABEL_PREFIX}correlation_id"] = correlation_id
-        run = await self._connection.ask(
+        run = await self._connection.ask_in_turn(
             f"start a check of trigger {order.trigger_id}",
             lambda client: client.create_flow_run_from_deployment(
                 monitor.id, parameters=parameters, name=f"{order.model_name} for {by}", labels=labels
@@ -155,9 +165,9 @@ class PrefectTriggers:
         )
         return run.id
 
-    async def announce_breach(self, evaluation: Evaluation) -> None:
+    async def announce_breach(self, evaluation: Evaluation, *, repetition: int = 0) -> None:
         """See `TriggerOrchestrator.announce_breach`."""
-        await announce_breach(self._connection, evaluation)
+        await announce_breach(self._connection, evaluation, repetition)
 
     async def keep_evaluation(self, evaluation: Evaluation) -> None:
         """See `TriggerOrchestrator.keep_evaluation`."""

@@ -209,8 +209,10 @@ class ScheduleSeen:
     """As `retraining.triggers.calendar` reads it: `cron` and `timezone`, `every` and `anchor`, or `rrule` and
     `timezone`. Of a monitor, how often it is checked."""
     active: bool
-    """Not paused, neither itself nor its deployment."""
+    """Not paused itself."""
     created_at: datetime
+    paused_with_deployment: bool = False
+    """Its whole deployment is paused: nothing is due, whether it is active or not."""
 
 
 @dataclass(frozen=True)

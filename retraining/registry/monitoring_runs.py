@@ -29,6 +29,7 @@ class OpenReport:
 
     run_id: str
     url: str
+    """The page of its run."""
 
 
 class MonitoringRuns(Protocol):
@@ -40,8 +41,8 @@ class MonitoringRuns(Protocol):
         """Make the run of a report, with the scores as its metrics and the facts as its tags."""
         ...
 
-    def finish_report(self, report: OpenReport, files: Mapping[str, bytes] | None) -> None:
-        """Log the report's files and close its run; None closes it as failed."""
+    def finish_report(self, report: OpenReport, files: Mapping[str, bytes], *, failed: bool = False) -> None:
+        """Log the report's files and close its run, as finished or as failed."""
         ...
 
 
@@ -72,16 +73,16 @@ class MlflowMonitoringRuns:
             page = run_page(self.tracking_uri, experiment_id, run.info.run_id)
             return OpenReport(run.info.run_id, page)
 
-    def finish_report(self, report: OpenReport, files: Mapping[str, bytes] | None) -> None:
+    def finish_report(self, report: OpenReport, files: Mapping[str, bytes], *, failed: bool = False) -> None:
         """See `MonitoringRuns.finish_report`."""
         with asking("log a report"), TemporaryDirectory() as scratch:
-            for name, content in (files or {}).items():
+            for name, content in files.items():
                 path = Path(scratch, *PurePosixPath(name).parts)
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_bytes(content)
             if files:
                 self._client.log_artifacts(report.run_id, scratch)
-            self._client.set_terminated(report.run_id, "FAILED" if files is None else "FINISHED")
+            self._client.set_terminated(report.run_id, "FAILED" if failed else "FINISHED")
 
     def _experiment_id(self, name: str) -> str:
         from mlflow.exceptions import MlflowException

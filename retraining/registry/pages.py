@@ -12,6 +12,11 @@ def run_page(mlflow: str, experiment_id: str, run_id: str) -> str:
     return f"{_base(mlflow)}/#/experiments/{quote(experiment_id)}/runs/{quote(run_id)}"
 
 
+def file_page(page: str, path: str) -> str:
+    """Where MLflow shows a file of the run that has this page."""
+    return f"{page}/artifacts/{quote(path)}"
+
+
 def model_page(mlflow: str, model_name: str) -> str:
     """Where MLflow at this address shows a registered model."""
     return f"{_base(mlflow)}/#/models/{quote(model_name)}"

@@ -19,6 +19,13 @@ _CLOCK_CHANGE = timedelta(hours=26)
 _RULE_BEGINS = datetime(2020, 1, 1)
 """A recurrence rule that does not say when it begins: Prefect's choice."""
 _RULE_STEPS = 100_000
+_RULE_STEP = {
+    "WEEKLY": timedelta(weeks=1),
+    "DAILY": timedelta(days=1),
+    "HOURLY": timedelta(hours=1),
+    "MINUTELY": timedelta(minutes=1),
+    "SECONDLY": timedelta(seconds=1),
+}
 _CRON_SKIPS_AHEAD = sys.version_info >= (3, 13)
 """Which way Prefect's cron schedules leave the hour that the clock skips; pendulum goes one way, and from
 Python 3.13 on whenever goes the other."""
@@ -124,9 +131,27 @@ def _intervals(every: timedelta, anchor: datetime, zone: ZoneInfo, after: dateti
 
 
 def _rule_times(rule: str, after: datetime) -> Iterator[datetime]:
-    from dateutil.rrule import rrulestr
+    from dateutil.rrule import rrule, rrulestr
 
-    times = iter(rrulestr(rule, dtstart=_RULE_BEGINS, ignoretz=True))
+    times = rrulestr(rule, dtstart=_RULE_BEGINS, ignoretz=True)
+    if isinstance(times, rrule):
+        times = _begun_before(times, after)
     for _, time in zip(range(_RULE_STEPS), times, strict=False):
         if time > after:
             yield time
+
+
+def _begun_before(rule: Any, after: datetime) -> Any:
+    """The rule without the steps that lie before: a rule of minutes has hundreds of thousands a year.
+
+    Where it counts its times, they must be counted from the first.
+    """
+    from dateutil.rrule import FREQNAMES
+
+    # dateutil has no public names for what it parsed.
+    begins, often, interval, count = rule._dtstart, rule._freq, rule._interval, rule._count  # noqa: SLF001
+    unit = _RULE_STEP.get(FREQNAMES[often])
+    if unit is None or count is not None or begins >= after:
+        return rule
+    step = unit * interval
+    return rule.replace(dtstart=begins + step * ((after - begins) // step))

@@ -10,7 +10,7 @@ from enum import StrEnum
 from typing import Any, Literal
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, computed_field
 
 from retraining.jobs.job import TriggerType
 
@@ -86,6 +86,7 @@ class Finding(BaseModel):
     columns: tuple[ColumnScore, ...] = ()
     metric: MetricScore | None = None
 
+    @computed_field  # type: ignore[prop-decorator]  # mypy knows no decorated properties
     @property
     def breached(self) -> bool:
         """Whether the condition holds."""
@@ -94,6 +95,7 @@ class Finding(BaseModel):
 
 EVALUATION_EXAMPLE: dict[str, Any] = {
     "outcome": "breached",
+    "breached": True,
     "reason": "1 of 1 columns drifted: orders",
     "champion_version": "4",
     "window_start": "2026-05-01T00:00:00Z",
@@ -130,10 +132,10 @@ EVALUATION_EXAMPLE: dict[str, Any] = {
 }
 
 
-class Evaluation(Finding):
-    """One check of one trigger, as artifact, event, row and JSON. Times are UTC."""
+class Identity(BaseModel):
+    """Which check of which trigger it was."""
 
-    model_config = ConfigDict(extra="ignore", json_schema_extra={"examples": [EVALUATION_EXAMPLE]})
+    model_config = ConfigDict(frozen=True, protected_namespaces=(), use_attribute_docstrings=True)
 
     id: UUID
     """Of a check by the monitor: its flow run's id. Of an external signal: made of trigger and key."""
@@ -144,6 +146,16 @@ class Evaluation(Finding):
     by: str | None = None
     at: datetime
     as_of: datetime
+
+
+class Evaluation(Finding, Identity):
+    """One check of one trigger, as artifact, event, row and JSON. Times are UTC.
+
+    In JSON the fields of the last base come first: which check it was, then what it found.
+    """
+
+    model_config = ConfigDict(extra="ignore", json_schema_extra={"examples": [EVALUATION_EXAMPLE]})
+
     patience: int
     patience_count: int = Field(description="Breaches in a row, this one included.")
     in_cooldown: bool

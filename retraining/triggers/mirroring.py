@@ -37,6 +37,7 @@ class Follow:
     trigger: RetrainingTrigger
     enabled: bool
     condition: Mapping[str, Any]
+    paused: bool = False
 
 
 @dataclass(frozen=True)
@@ -182,10 +183,13 @@ def _follow(trigger: RetrainingTrigger, prefect: _Seen) -> Iterator[Action]:
         if trigger.phase is not TriggerPhase.DELETED:
             yield Vanish(trigger)
         return
-    condition = dict(schedule.condition)
-    same = (trigger.enabled, trigger.trigger_condition) == (schedule.active, condition)
-    if not same or trigger.phase is not TriggerPhase.LIVE:
-        yield Follow(trigger, schedule.active, condition)
+    seen = (schedule.active, dict(schedule.condition), schedule.paused_with_deployment)
+    if seen != _known(trigger) or trigger.phase is not TriggerPhase.LIVE:
+        yield Follow(trigger, *seen)
+
+
+def _known(trigger: RetrainingTrigger) -> tuple[bool, Mapping[str, Any], bool]:
+    return trigger.enabled, trigger.trigger_condition, trigger.paused
 
 
 def _keep(trigger: RetrainingTrigger, prefect: _Seen, *, gone: bool) -> Iterator[Action]:
@@ -208,9 +212,9 @@ def _keep(trigger: RetrainingTrigger, prefect: _Seen, *, gone: bool) -> Iterator
         yield Put(trigger, not trigger.enabled)
         return
     enabled = schedule.active and automation
-    condition = _followed(trigger, schedule.condition)
-    if enabled != trigger.enabled or condition != trigger.trigger_condition:
-        yield Follow(trigger, enabled, condition)
+    seen = (enabled, _followed(trigger, schedule.condition), schedule.paused_with_deployment)
+    if seen != _known(trigger):
+        yield Follow(trigger, *seen)
 
 
 def _followed(trigger: RetrainingTrigger, calendar: Mapping[str, Any]) -> Mapping[str, Any]:

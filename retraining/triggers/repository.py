@@ -4,7 +4,7 @@ from collections.abc import Collection, Sequence
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Uuid, literal, tuple_
+from sqlalchemy import ColumnElement, Uuid, exists, literal, tuple_
 from sqlalchemy.orm import Mapped
 from sqlmodel import col, delete, select
 from sqlmodel.ext.asyncio.session import AsyncSession
@@ -12,6 +12,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from retraining.jobs.cursor import Position
 from retraining.jobs.records import JobCause, SyncMark
 from retraining.store.table import UtcDateTime
+from retraining.triggers.evaluation import Action
 from retraining.triggers.records import TriggerEvaluation
 from retraining.triggers.trigger import SHOWN, RetrainingTrigger, TriggerFilter, TriggerPhase
 
@@ -84,6 +85,26 @@ async def untold_evaluations(session: AsyncSession, before: datetime) -> Sequenc
     """Evaluations from before this moment that Prefect was not told of, oldest first."""
     query = select(TriggerEvaluation).where(
         col(TriggerEvaluation.told).is_(False), col(TriggerEvaluation.at) < before
+    )
+    return (await session.exec(query.order_by(col(TriggerEvaluation.at)))).all()
+
+
+async def fired_without_job(
+    session: AsyncSession, *, after: datetime, before: datetime
+) -> Sequence[TriggerEvaluation]:
+    """Breaches that fired then and have no job, of triggers that are live and enabled; oldest first."""
+    query = (
+        select(TriggerEvaluation)
+        .join(RetrainingTrigger, col(RetrainingTrigger.id) == col(TriggerEvaluation.trigger_id))
+        .where(
+            col(TriggerEvaluation.told).is_(True),
+            col(TriggerEvaluation.at) > after,
+            col(TriggerEvaluation.at) < before,
+            col(TriggerEvaluation.evaluation)["action"].as_string() == Action.FIRED.value,
+            col(RetrainingTrigger.phase) == TriggerPhase.LIVE,
+            col(RetrainingTrigger.enabled).is_(True),
+            ~exists().where(col(JobCause.evaluation_id) == col(TriggerEvaluation.id)),
+        )
     )
     return (await session.exec(query.order_by(col(TriggerEvaluation.at)))).all()
 

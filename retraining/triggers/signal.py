@@ -2,12 +2,14 @@
 
 import hashlib
 import json
+from collections.abc import Iterator
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from retraining.jobs.job import AsOf
 from retraining.jobs.plain import refuse_unstorable
+from retraining.orchestrator.labels import TEMPLATE_PREFIX
 
 MAX_PAYLOAD_BYTES = 16 * 1024
 
@@ -49,6 +51,14 @@ class Signal(BaseModel):
         refuse_unstorable(value, "it")
         return value
 
+    @field_validator("scores", "payload")
+    @classmethod
+    def _is_no_template(cls, value: dict[str, Any] | None) -> dict[str, Any] | None:
+        reserved = next((key for key in _keys(value) if key.startswith(TEMPLATE_PREFIX)), None)
+        if reserved is not None:
+            raise ValueError(f"{reserved!r}: names that begin with {TEMPLATE_PREFIX} are Prefect's own")
+        return value
+
     @field_validator("payload")
     @classmethod
     def _payload_is_small(cls, payload: dict[str, Any] | None) -> dict[str, Any] | None:
@@ -62,3 +72,10 @@ class Signal(BaseModel):
         """SHA-256 of all of it, to know a repetition by."""
         content = json.dumps(self.model_dump(mode="json"), sort_keys=True)
         return hashlib.sha256(content.encode()).hexdigest()
+
+
+def _keys(value: Any) -> Iterator[str]:
+    if isinstance(value, dict):
+        yield from value
+    for part in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        yield from _keys(part)

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -22,6 +22,7 @@ from retraining.triggers.evaluation import Evaluation
 from retraining.triggers.evaluation_log import EvaluationLog
 from retraining.triggers.external import ExternalBreaches
 from retraining.triggers.ledger import TriggerLedger, order_of
+from retraining.triggers.lost_breaches import LostBreaches
 from retraining.triggers.mirroring import Action, Appear, Follow, Forget, Put, Remove, Vanish, mirror
 from retraining.triggers.trigger import RetrainingTrigger, TriggerPhase
 
@@ -62,6 +63,7 @@ class TriggerSync:
         self._ledger = TriggerLedger(database)
         self._log = EvaluationLog(database)
         self._external = ExternalBreaches(database, orchestrator)
+        self._lost = LostBreaches(database, orchestrator)
         self._inbox: list[Evaluation] = []
         self._arrived = asyncio.Event()
         self._gap = asyncio.Event()
@@ -103,7 +105,7 @@ class TriggerSync:
         await self._write_down(found.actions)
         for action in found.actions:
             await self._carry_out(action)
-        await self._remember(seen.deployed_at, deployed)
+        await self._remember(_settled(seen.deployed_at, triggers.values()), deployed)
 
     async def catch_up(self) -> None:
         """Copy the evaluations that no event told of.
@@ -180,9 +182,10 @@ class TriggerSync:
                 await self._record([evaluation])
 
     async def _keep_telling(self) -> None:
-        """Tell Prefect of the breaches that a request wrote down and could not tell."""
+        """Tell Prefect of the breaches that a request could not tell, and again of those that it lost."""
         await asyncio.sleep(TELL_SECONDS)
         await self._external.tell_untold(datetime.now(UTC))
+        await self._lost.announce(datetime.now(UTC))
 
     # Triggers
 
@@ -220,8 +223,12 @@ class TriggerSync:
             match action:
                 case Appear(schedule):
                     new.append(_made_in_prefect(schedule))
-                case Follow(trigger, enabled, condition):
-                    changes = {"enabled": enabled, "trigger_condition": storable_json(dict(condition))}
+                case Follow(trigger, enabled, condition, paused):
+                    changes = {
+                        "enabled": enabled,
+                        "trigger_condition": storable_json(dict(condition)),
+                        "paused": paused,
+                    }
                     moves.append((trigger, TriggerPhase.LIVE, changes))
                 case Vanish(trigger):
                     moves.append((trigger, TriggerPhase.DELETED, {"enabled": False}))
@@ -294,6 +301,18 @@ def _ids(seen: TriggersSeen) -> set[UUID]:
     return {one.trigger_id or one.schedule_id for one in seen.schedules} | set(seen.automations)
 
 
+def _settled(
+    deployed: Mapping[str, datetime], triggers: Iterable[RetrainingTrigger]
+) -> Mapping[str, datetime]:
+    """Without those whose deploying may have dropped a trigger that was just being put there.
+
+    To be told from a person's deletion when the trigger is compared again.
+    """
+    steps = {TriggerPhase.CREATING, TriggerPhase.CHANGING}
+    busy = {trigger.model_name for trigger in triggers if trigger.phase in steps}
+    return {name: at for name, at in deployed.items() if name.partition("/")[2] not in busy}
+
+
 def _made_in_prefect(schedule: ScheduleSeen) -> RetrainingTrigger:
     now = datetime.now(UTC)
     return RetrainingTrigger(
@@ -302,6 +321,7 @@ def _made_in_prefect(schedule: ScheduleSeen) -> RetrainingTrigger:
         trigger_type=TriggerType.SCHEDULED,
         trigger_condition=storable_json(dict(schedule.condition)),
         enabled=schedule.active,
+        paused=schedule.paused_with_deployment,
         created_by="prefect",
         created_at=schedule.created_at,
         updated_at=now,

@@ -60,6 +60,9 @@ class RetrainingTrigger(Table, table=True):
     trigger_type: TriggerType = Field(sa_type=TriggerWord)
     trigger_condition: dict[str, Any] = Field(sa_type=JsonObject)
     enabled: bool = True
+    """Whether it is switched on itself."""
+    paused: bool = False
+    """Its whole deployment is paused in Prefect: it is as if disabled, and as it was when that ends."""
     created_by: str
     """The caller, or `prefect` for a schedule made there."""
     created_at: datetime = Field(sa_type=UtcDateTime)
@@ -93,6 +96,7 @@ class TriggerPublic(BaseModel):
                         "missed_runs": "latest",
                     },
                     "enabled": True,
+                    "paused": False,
                     "created_by": "ada",
                     "created_at": "2026-10-23T08:00:00.120000Z",
                     "updated_at": "2026-10-23T08:00:00.120000Z",
@@ -115,7 +119,10 @@ class TriggerPublic(BaseModel):
     trigger_condition: dict[str, Any] = Described(
         description="When it fires, defaults included; of a schedule made in Prefect, what Prefect holds."
     )
-    enabled: bool
+    enabled: bool = Described(description="Whether it fires by itself; false while it is paused, too.")
+    paused: bool = Described(
+        description="Whether its whole deployment is paused in Prefect; resumed there, it is as it was."
+    )
     created_by: str = Described(description="The caller, or `prefect` for a schedule made there.")
     created_at: datetime
     updated_at: datetime
@@ -129,6 +136,7 @@ class TriggerPublic(BaseModel):
         """The row as it is shown."""
         # Not validated: the row was, and lists of a thousand are to be quick.
         shown = {name: getattr(trigger, name) for name in TriggerPublic.model_fields if name != "next_runs"}
+        shown["enabled"] = trigger.enabled and not trigger.paused
         return TriggerPublic.model_construct(**shown, next_runs=list(next_runs))
 
 

@@ -43,7 +43,7 @@ class UpcomingRuns:
 
     def of(self, trigger: RetrainingTrigger, now: datetime) -> Sequence[datetime]:
         """The next five, soonest first; none while it is disabled."""
-        if not trigger.enabled:
+        if not trigger.enabled or trigger.paused:
             return ()
         known = self._known.pop(trigger.id, None)
         if known is None or not known.holds(trigger, now):

@@ -5,8 +5,10 @@ import json
 import os
 import re
 from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from urllib.parse import urlsplit
 from uuid import UUID, uuid4
 
 import pytest
@@ -36,11 +38,11 @@ class Shell:
     def __init__(self, api: Api, env: Mapping[str, str], folder: Path) -> None:
         self.api = api
         self.folder = folder
-        self._env = env
+        self.env = {**env}
 
     async def run(self, *arguments: str, code: int = 0) -> str:
         """What `retraining trigger ...` printed, having ended with this code."""
-        done = await asyncio.to_thread(retraining, "trigger", *arguments, env=self._env)
+        done = await asyncio.to_thread(retraining, "trigger", *arguments, env=self.env)
         assert done.returncode == code, done.stdout + done.stderr
         return done.stdout + done.stderr
 
@@ -147,6 +149,41 @@ async def test_what_the_facade_refuses_half_way_is_taken_back(shell: Shell) -> N
     assert "; nothing was changed\n" in failed
     after = await shell.listed()
     assert [{**one, "updated_at": None} for one in after] == [{**one, "updated_at": None} for one in before]
+
+
+async def test_where_an_answer_is_missing_nobody_says_that_nothing_was_changed(shell: Shell) -> None:
+    async with answerless_posts(shell.api.url) as url:
+        shell.env["RETRAINING_API_URL"] = url
+        failed = await shell.apply(FILE, "--yes", code=1)
+    assert "line 2: the API does not answer" in failed
+    assert "it may have been done all the same: apply again to see" in failed
+    assert len(shell.api.triggers.orders) == 1
+
+
+@asynccontextmanager
+async def answerless_posts(api_url: str) -> AsyncIterator[str]:
+    """The API behind a network that loses the answers to POST."""
+    behind = urlsplit(api_url)
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        api_reader, api_writer = await asyncio.open_connection(behind.hostname, behind.port)
+        posted = False
+
+        async def hand_on() -> None:
+            nonlocal posted
+            while asked := await reader.read(65_536):
+                posted = posted or asked.startswith(b"POST")
+                api_writer.write(asked)
+
+        asking = asyncio.create_task(hand_on())
+        while (answer := await api_reader.read(65_536)) and not posted:
+            writer.write(answer)
+        asking.cancel()
+        for one in (writer, api_writer):
+            one.close()
+
+    async with await asyncio.start_server(serve, "127.0.0.1") as server:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
 
 
 async def test_without_a_yes_nothing_is_done(shell: Shell) -> None:

@@ -176,6 +176,38 @@ def test_a_handful_of_values_is_not_compared() -> None:
     assert verdict.reason == "not compared: 10 values in the reference and 10 now, needs 20"
 
 
+def test_columns_that_cannot_be_compared_do_not_count_in_the_share() -> None:
+    """An empty column and identifiers would make two of four columns out of two of two."""
+    rows = 5_000
+    others = pl.DataFrame({"empty": pl.Series([None] * rows, dtype=pl.Float64)}).with_columns(
+        pl.int_range(rows).cast(pl.String).alias("id")
+    )
+    reference = REFERENCE.select("a", "b", "c").hstack(others)
+
+    verdict = check(reference, columns(rows, a=1, b=1, c=0).hstack(others))
+
+    assert verdict.drifted
+    assert (verdict.share, verdict.needed) == (pytest.approx(2 / 3), 0.5)
+    assert verdict.reason == "2 of 3 columns drifted (67%, needs 50%): a, b"
+    assert [column.counts for column in verdict.columns] == [True, True, True, False, False]
+    chosen = check(reference, columns(rows, a=1, b=1, c=0).hstack(others), columns=("a", "empty"))
+    assert (chosen.share, chosen.needed) == (1, 1)
+
+
+def test_a_column_that_lost_all_its_values_counts_as_drifted() -> None:
+    empty = pl.Series("b", [None] * 5_000, dtype=pl.Float64)
+    verdict = check(REFERENCE, columns(5_000, a=0, c=0, d=0).with_columns(empty))
+    assert verdict.reason == "1 of 4 columns drifted (25%, needs 50%): b"
+
+
+def test_nothing_drifted_where_nothing_can_be_compared() -> None:
+    empty = pl.DataFrame({"a": pl.Series([None] * 500, dtype=pl.Float64)})
+    verdict = check(empty, empty, columns=("a",))
+    assert not verdict.drifted
+    assert verdict.reason == "no column can be compared: a: no values, as in the reference"
+    assert (verdict.share, verdict.needed) == (0, None)
+
+
 def test_dates_that_move_on_with_time_are_no_drift() -> None:
     """Accounts of the last year, seen from two moments a year apart; then accounts of the last month."""
 

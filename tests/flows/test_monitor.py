@@ -3,6 +3,7 @@
 import asyncio
 import io
 import json
+import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -27,10 +28,15 @@ from flows.monitor import monitor
 from flows.retrain import retrain
 from retraining.drift.profile_format import FILE_NAME, load_profile
 from retraining.monitoring.reference import FACTS_FILE, SAMPLE_FILE
+from retraining.orchestrator.automations import put_automation
+from retraining.orchestrator.connection import PrefectConnection
 from retraining.orchestrator.triggers import PrefectTriggers
 from retraining.registry.mlflow_registry import MlflowRegistry
+from retraining.triggers.condition import DriftCondition
 from retraining.triggers.evaluation import Action, Evaluation, Outcome
 from tests.flows.drifting import DAY, MOVES_AT
+from tests.orchestrator.conftest import deploy_bare
+from tests.orchestrator.trigger_world import a_monitor
 
 pytestmark = pytest.mark.usefixtures("servers", "models")
 
@@ -78,6 +84,15 @@ async def kept(prefect_api: str, trigger_id: UUID) -> Evaluation | None:
         return await triggers.latest_evaluation(trigger_id)
 
 
+async def put_trigger(prefect_api: str) -> UUID:
+    """A trigger that is enabled: something waits for its breaches."""
+    order = a_monitor(f"model-{uuid4().hex[:8]}")
+    async with get_client() as client, PrefectConnection(prefect_api) as connection:
+        deployment_id = await deploy_bare(client, order.model_name)
+        await put_automation(connection, order, DriftCondition(), deployment_id)
+    return order.trigger_id
+
+
 async def test_a_job_keeps_the_reference_of_its_version(registry: MlflowRegistry) -> None:
     await crown("staying")
     champion = registry.find_champion("staying")
@@ -95,7 +110,7 @@ async def test_a_job_keeps_the_reference_of_its_version(registry: MlflowRegistry
 
 async def test_a_breach_is_kept_shown_and_reported(prefect_api: str, mlflow_url: str) -> None:
     await crown("moving")
-    trigger_id = uuid4()
+    trigger_id = await put_trigger(prefect_api)
 
     state = await check(
         "moving", DAY + timedelta(days=40), trigger_id=str(trigger_id), trigger_type="drift", condition={}
@@ -116,13 +131,15 @@ async def test_a_breach_is_kept_shown_and_reported(prefect_api: str, mlflow_url:
     assert evaluation.report_url in str(shown["moving-drift-report"].data)
 
     client = MlflowClient(mlflow_url, registry_uri=mlflow_url)
-    run = client.get_run(evaluation.report_url.rpartition("/")[2])
+    page, _, file = evaluation.report_url.partition("/artifacts/")
+    run = client.get_run(page.rpartition("/")[2])
     assert run.info.status == "FINISHED"
     assert run.data.metrics["drift_share"] == pytest.approx(2 / 3)
     assert run.data.metrics["drift/amount"] > 1
     assert run.data.tags["retraining.evaluation_id"] == str(evaluation.id)
     files = {file.path for file in client.list_artifacts(run.info.run_id)}
     assert files == {"drift_report.html", "evaluation.json"}
+    assert file in files
 
 
 async def test_a_stable_window_is_quiet_and_leaves_no_report(prefect_api: str) -> None:
@@ -180,13 +197,25 @@ async def test_a_check_that_fails_is_kept_with_its_reason(prefect_api: str) -> N
         ({"condition": {"drift_share": 2}}, "drift_share: Input should be less than or equal to 1"),
         ({"trigger_type": "scheduled"}, "trigger_condition"),
         ({"trigger_type": "weekly"}, "'weekly' is neither drift nor performance"),
-        ({"trigger_id": "mine"}, "trigger_id 'mine' is no id"),
     ],
 )
-async def test_what_cannot_be_checked_fails_and_says_why(given: dict[str, Any], message: str) -> None:
-    state = await check("moving", DAY, **given)
+async def test_what_cannot_be_checked_fails_and_is_kept_with_the_reason(
+    prefect_api: str, given: dict[str, Any], message: str
+) -> None:
+    trigger_id = uuid4()
+    state = await check("moving", DAY, trigger_id=str(trigger_id), **given)
     assert state.is_failed()
     assert message in str(state.message)
+    evaluation = await kept(prefect_api, trigger_id)
+    assert evaluation is not None
+    assert evaluation.outcome is Outcome.FAILED
+    assert evaluation.reason == state.message
+
+
+async def test_a_trigger_id_that_is_none_fails_and_says_so() -> None:
+    state = await check("moving", DAY, trigger_id="mine")
+    assert state.is_failed()
+    assert "trigger_id 'mine' is no id" in str(state.message)
 
 
 async def test_a_check_that_the_next_one_has_overtaken_ends_as_superseded(prefect_api: str) -> None:
@@ -214,5 +243,6 @@ async def test_a_check_that_the_next_one_has_overtaken_ends_as_superseded(prefec
 
     assert isinstance(state, State)
     assert (state.type, state.name) == (StateType.CANCELLED, "Superseded")
-    assert str(state.message).startswith("superseded by run ")
+    moment = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00"
+    assert re.fullmatch(rf"superseded by run [0-9a-f-]{{36}}, due at {moment}", str(state.message))
     assert await kept(prefect_api, trigger_id) is None

@@ -1,5 +1,6 @@
 """The story of a check without Prefect: what is announced, kept and reported, and in which order."""
 
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -30,24 +31,31 @@ class FakeRuns:
 
     calls: list[str]
     opened: dict[str, dict[str, float]] = field(default_factory=dict)
-    finished: dict[str, Mapping[str, bytes] | None] = field(default_factory=dict)
+    finished: dict[str, Mapping[str, bytes]] = field(default_factory=dict)
+    failed: list[str] = field(default_factory=list)
     down: bool = False
+    open_once: threading.Event | None = None
+    """Where MLflow does not answer until then."""
 
     def open_report(
         self, model_name: str, at: datetime, *, scores: Mapping[str, float], facts: Mapping[str, str]
     ) -> OpenReport:
         self.calls.append("open_report")
+        if self.open_once is not None:
+            assert self.open_once.wait(10)
         if self.down:
             raise RegistryUnavailable("open a report")
         run_id = str(uuid4())
         self.opened[run_id] = dict(scores)
         return OpenReport(run_id, f"http://mlflow.test/#/experiments/7/runs/{run_id}")
 
-    def finish_report(self, report: OpenReport, files: Mapping[str, bytes] | None) -> None:
+    def finish_report(self, report: OpenReport, files: Mapping[str, bytes], *, failed: bool = False) -> None:
         self.calls.append("finish_report")
         if self.down:
             raise RegistryUnavailable("log a report")
         self.finished[report.run_id] = files
+        if failed:
+            self.failed.append(report.run_id)
 
 
 @dataclass
@@ -65,6 +73,7 @@ class World:
 @pytest.fixture
 def world() -> World:
     triggers, registry = FakeTriggers(), FakeRegistry()
+    triggers.automations[TRIGGER] = True
     for spec in (moving, staying):
         crown(registry, spec, MOVES_AT)
     runs = FakeRuns(triggers.calls)
@@ -88,13 +97,19 @@ async def test_a_breach_is_announced_before_anything_else_is_done_with_it(world:
 
     checked = await run_check(asked, world.doors)
 
-    assert world.calls == ["latest_evaluation", "announce_breach", "open_report", "keep_evaluation"]
+    assert world.calls == [
+        "latest_evaluation",
+        "is_enabled",
+        "announce_breach",
+        "open_report",
+        "keep_evaluation",
+    ]
     evaluation = checked.evaluation
     assert evaluation == await world.triggers.latest_evaluation(TRIGGER)
     assert (evaluation.id, evaluation.trigger_id, evaluation.action) == (asked.id, TRIGGER, Action.FIRED)
     assert (evaluation.source, evaluation.by, evaluation.as_of) == ("request", "ann", LATER)
     assert checked.report is not None
-    assert evaluation.report_url == checked.report.url
+    assert evaluation.report_url == f"{checked.report.url}/artifacts/drift_report.html"
     [announced] = world.triggers.breaches
     assert announced == evaluation.model_copy(update={"report_url": None})
     [scores] = world.runs.opened.values()
@@ -147,6 +162,31 @@ async def test_a_breach_of_a_disabled_trigger_is_reported_and_starts_nothing(wor
     assert world.triggers.breaches == []
 
 
+@pytest.mark.parametrize("automations", [{}, {TRIGGER: False}])
+async def test_a_check_that_waited_while_its_trigger_was_switched_off_or_deleted_starts_nothing(
+    world: World, automations: dict[UUID, bool]
+) -> None:
+    world.triggers.automations = automations
+    checked = await run_check(check(enabled=True), world.doors)
+    assert checked.evaluation.action is Action.DISABLED
+    assert checked.evaluation.last_fired_at is None
+    assert world.triggers.breaches == []
+
+
+async def test_a_breach_that_lasts_is_reported_once_and_whenever_it_fires(world: World) -> None:
+    condition = DriftCondition(patience=3, cooldown=timedelta(hours=1))
+    checks = [await run_check(check(condition=condition), world.doors) for _ in range(5)]
+    checks.append(await run_check(check(condition=condition, report=True), world.doors))
+    assert [(checked.evaluation.patience_count, checked.report is not None) for checked in checks] == [
+        (1, True),
+        (2, False),
+        (3, True),  # fired
+        (1, True),
+        (2, False),
+        (3, True),  # asked for
+    ]
+
+
 async def test_a_check_of_nobodys_trigger_is_shown_only(world: World) -> None:
     checked = await run_check(check(trigger_id=None), world.doors)
     assert checked.evaluation.breached
@@ -159,6 +199,18 @@ async def test_a_check_that_fails_is_an_evaluation_with_its_reason(world: World)
     assert checked.evaluation.outcome is Outcome.FAILED
     assert checked.evaluation.reason.startswith("unknown model 'no-such'")
     assert list(world.triggers.kept) == [checked.evaluation.id]
+
+
+async def test_a_check_that_cannot_be_made_is_kept_and_forgets_nothing(world: World) -> None:
+    fired = await run_check(check(), world.doors)
+
+    checked = await run_check(check(obstacle="trigger_condition.drift_share: is 2"), world.doors)
+
+    evaluation = checked.evaluation
+    assert (evaluation.outcome, evaluation.action) == (Outcome.FAILED, Action.NONE)
+    assert evaluation.reason == "trigger_condition.drift_share: is 2"
+    assert evaluation.last_fired_at == fired.evaluation.at
+    assert evaluation == await world.triggers.latest_evaluation(TRIGGER)
 
 
 async def test_a_performance_condition_is_checked_as_one(world: World) -> None:
@@ -195,16 +247,23 @@ async def test_a_prefect_that_answers_again_still_hears_of_the_breach(world: Wor
     """Nothing is lost, and nothing is told twice, when the server restarts in the middle."""
 
     class Restarting(FakeTriggers):
-        async def announce_breach(self, evaluation: Evaluation) -> None:
+        async def announce_breach(self, evaluation: Evaluation, *, repetition: int = 0) -> None:
             first = "announce_breach" not in self.calls
-            await super().announce_breach(evaluation)
+            await super().announce_breach(evaluation, repetition=repetition)
             if first:
                 raise OrchestratorUnavailable("hear its answer")
 
     triggers = Restarting()
+    triggers.automations[TRIGGER] = True
     await run_check(check(), replace(world.doors, triggers=triggers, retry_seconds=(0,)))
 
-    assert triggers.calls == ["latest_evaluation", "announce_breach", "announce_breach", "keep_evaluation"]
+    assert triggers.calls == [
+        "latest_evaluation",
+        "is_enabled",
+        "announce_breach",
+        "announce_breach",
+        "keep_evaluation",
+    ]
     assert len(triggers.breaches) == len(triggers.kept) == 1
 
 
@@ -225,13 +284,32 @@ async def test_a_breach_fires_though_no_report_can_be_opened(world: World) -> No
     assert world.calls[-1] == "keep_evaluation"
 
 
+async def test_a_breach_is_kept_while_mlflow_does_not_answer(world: World) -> None:
+    """Or it would be forgotten, and fire again, if the process died meanwhile."""
+    answers = world.runs.open_once = threading.Event()
+
+    class Keeping(FakeTriggers):
+        async def keep_evaluation(self, evaluation: Evaluation) -> None:
+            await super().keep_evaluation(evaluation)
+            answers.set()
+
+    triggers = Keeping()
+    triggers.automations[TRIGGER] = True
+
+    checked = await run_check(check(), replace(world.doors, triggers=triggers, link_seconds=0.01))
+
+    kept = await triggers.latest_evaluation(TRIGGER)
+    assert kept == checked.evaluation
+    assert kept.report_url is None
+    assert checked.report is not None, "it is made all the same"
+
+
 async def test_the_report_is_evidentlys_with_the_evaluation_beside_it(world: World) -> None:
     checked = await run_check(check(), world.doors)
 
     await make_report(checked, world.doors)
 
     [files] = world.runs.finished.values()
-    assert files is not None
     assert files.keys() == {"drift_report.html", "evaluation.json"}
     html = files["drift_report.html"].decode()
     assert all(column in html for column in ("amount", "way", "quiet"))
@@ -248,4 +326,10 @@ async def test_a_report_that_fails_changes_nothing(
     await make_report(checked, world.doors)
 
     assert "could not be made: MLflow is unavailable" in caplog.text
-    assert list(world.runs.finished.values()) == ([] if silent else [None])
+    if silent:
+        assert world.runs.finished == {}
+        return
+    [(run_id, files)] = world.runs.finished.items()
+    assert world.runs.failed == [run_id]
+    assert files.keys() == {"evaluation.json", "report_error.txt"}
+    assert files["report_error.txt"].startswith(b"RegistryUnavailable: MLflow is unavailable")

@@ -254,6 +254,31 @@ def test_too_few_rows_are_not_judged(
     assert finding.champion_version == "1"
 
 
+def test_nothing_is_judged_if_no_column_has_values_to_compare(tmp_path: Path) -> None:
+    empty = table().with_columns(pl.lit(None, pl.Float64).alias("x"))
+    spec, registry = spec_over(tmp_path, empty), FakeRegistry()
+    crown(registry, spec, HALF)
+
+    finding = check_drift(spec, DriftCondition(columns=("x",)), registry, END_OF_TABLE)
+
+    assert finding.outcome is Outcome.NOT_JUDGED
+    assert finding.reason == "no column can be compared: x: no values, as in the reference"
+    assert (finding.score, finding.threshold) == (None, None)
+    assert [column.column for column in finding.columns] == ["x"]
+
+
+def test_columns_that_cannot_be_compared_do_not_count(tmp_path: Path) -> None:
+    """One of two columns has drifted: half of all, if the empty one does not count."""
+    frame = table(shift=1).with_columns(pl.lit(None, pl.Float64).alias("product"), pl.col("y").alias("zip"))
+    spec, registry = spec_over(tmp_path, frame, ("x", "zip", "product")), FakeRegistry()
+    crown(registry, spec, HALF)
+
+    finding = check_drift(spec, DriftCondition(), registry, END_OF_TABLE)
+
+    assert finding.breached
+    assert (finding.score, finding.threshold) == (0.5, 0.5)
+
+
 def test_the_window_of_a_condition_reaches_back_from_as_of(tmp_path: Path) -> None:
     spec, registry = spec_over(tmp_path, table(shift=1)), FakeRegistry()
     crown(registry, spec, HALF)

@@ -48,10 +48,13 @@ class FakeTriggers:
         """By trigger id: as last put, and as people changed it since."""
         self.schedules: dict[UUID, ScheduleSeen] = {}
         """By schedule id."""
+        self.paused: set[str] = set()
+        """Models whose deployments somebody paused."""
         self.automations: dict[UUID, bool] = {}
         self.checks: list[Check] = []
         self.breaches: list[Evaluation] = []
-        """Announced, each once."""
+        """Announced, each repetition once."""
+        self._announced: set[tuple[UUID, int]] = set()
         self.kept: dict[UUID, tuple[datetime, Evaluation]] = {}
         """By evaluation id, with the time when it was kept; oldest first."""
         self.calls: list[str] = []
@@ -105,9 +108,17 @@ class FakeTriggers:
         if trigger_id in self.orders:
             self.orders[trigger_id] = replace(self.orders[trigger_id], enabled=enabled)
 
+    async def is_enabled(self, trigger_id: UUID) -> bool:
+        self._ask("is_enabled")
+        return self.automations.get(trigger_id, False)
+
     async def triggers_seen(self) -> TriggersSeen:
         self._ask("triggers_seen")
-        return TriggersSeen(list(self.schedules.values()), dict(self.automations), dict(self.deployed_at))
+        schedules = [
+            replace(one, paused_with_deployment=one.model_name in self.paused)
+            for one in self.schedules.values()
+        ]
+        return TriggersSeen(schedules, dict(self.automations), dict(self.deployed_at))
 
     async def start_check(
         self,
@@ -124,9 +135,10 @@ class FakeTriggers:
         self.checks.append(check)
         return check.run_id
 
-    async def announce_breach(self, evaluation: Evaluation) -> None:
+    async def announce_breach(self, evaluation: Evaluation, *, repetition: int = 0) -> None:
         self._ask("announce_breach")
-        if evaluation.id not in [breach.id for breach in self.breaches]:
+        if (evaluation.id, repetition) not in self._announced:
+            self._announced.add((evaluation.id, repetition))
             self.breaches.append(evaluation)
 
     async def keep_evaluation(self, evaluation: Evaluation) -> None:

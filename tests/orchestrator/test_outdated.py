@@ -8,12 +8,13 @@ from uuid import UUID
 import pytest
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterDeploymentId
-from prefect.client.schemas.objects import FlowRun
+from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.client.schemas.schedules import IntervalSchedule
 from prefect.client.schemas.sorting import FlowRunSort
+from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.states import Cancelled, Pending
 
-from retraining.orchestrator.outdated import find_newer_due_run, is_scheduled
+from retraining.orchestrator.outdated import find_newer_due_run, find_supersession, is_scheduled
 from tests.orchestrator.conftest import deploy_bare
 
 
@@ -100,3 +101,21 @@ async def test_runs_that_were_given_up_and_a_persons_do_not_count(
     for run in due[1:]:
         await client.set_flow_run_state(run.id, Cancelled(message="superseded"), force=True)
     assert await find_newer_due_run(client, first) is None
+
+
+async def test_a_check_ends_as_superseded_unless_nobody_can_say(
+    client: PrefectClient, due: list[FlowRun]
+) -> None:
+    with temporary_settings({PREFECT_API_URL: str(client.api_url)}):
+        superseded = await find_supersession(due[0])
+        assert await find_supersession(due[-1]) is None
+    with temporary_settings({PREFECT_API_URL: "http://127.0.0.1:9/api"}):
+        assert await find_supersession(due[0]) is None
+
+    assert superseded is not None
+    assert (superseded.type, superseded.name) == (StateType.CANCELLED, "Superseded")
+    newer = {
+        f"superseded by run {run.id}, due at {run.expected_start_time:%Y-%m-%dT%H:%M:%S+00:00}"
+        for run in due[1:]
+    }
+    assert superseded.message in newer

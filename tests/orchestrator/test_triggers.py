@@ -2,7 +2,9 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from statistics import median
 from typing import TypeVar
 from uuid import UUID
 
@@ -14,12 +16,13 @@ from prefect.states import AwaitingConcurrencySlot, Running
 
 from retraining.errors import OrchestratorUnavailable
 from retraining.orchestrator.connection import PrefectConnection
+from retraining.orchestrator.evaluations import breach_cause
 from retraining.orchestrator.prefect_orchestrator import PrefectOrchestrator
 from retraining.orchestrator.triggers import PrefectTriggers
 from retraining.orchestrator.values import RunEvent
 from retraining.triggers.calendar import calendar_of, next_runs
 from retraining.triggers.cause import find_cause
-from retraining.triggers.condition import PerformanceCondition, ScheduledCondition
+from retraining.triggers.condition import DriftCondition, PerformanceCondition, ScheduledCondition
 from retraining.triggers.evaluation import Action, ColumnScore, Evaluation, MetricScore, Outcome
 from tests.orchestrator.trigger_world import PrefectTriggerWorld, a_monitor, an_order, schedules, seen
 from tests.triggers.evaluating import an_evaluation
@@ -165,7 +168,8 @@ async def test_nothing_is_planned_for_a_deployment_that_people_paused(
     await prefect_triggers.triggers.put_trigger(an_order(prefect_triggers.model, HOURLY))
 
     assert await runs_on(prefect_triggers) == []
-    assert [one.active for one in await schedules(prefect_triggers)] == [False]
+    [found] = await schedules(prefect_triggers)
+    assert (found.active, found.paused_with_deployment) == (True, True)
 
 
 async def test_a_removed_trigger_takes_its_waiting_runs_with_it_and_nothing_else(
@@ -265,6 +269,97 @@ async def test_a_breach_that_is_announced_again_starts_nothing_more(
     )
 
 
+async def test_keeping_the_evaluation_of_a_breach_does_not_hold_up_its_job(
+    prefect_triggers: PrefectTriggerWorld, door: PrefectOrchestrator
+) -> None:
+    """Where the two meet in SQLite, Prefect's automation waits for two seconds."""
+    world = prefect_triggers
+    order = a_monitor(world.model)
+    await world.triggers.put_trigger(order)
+    seconds = []
+    async with door.events() as stream:
+        for _ in range(3):
+            evaluation, announced = breach(order.trigger_id, world.model), datetime.now(UTC)
+            await world.triggers.announce_breach(evaluation)
+            await world.triggers.keep_evaluation(evaluation)
+            run = (await started_by(stream, evaluation)).run
+            assert run is not None
+            seconds.append((run.created_at - announced).total_seconds())
+
+    assert median(seconds) < 1.5
+
+
+async def test_a_breach_that_prefect_lost_starts_a_run_when_it_is_announced_as_a_new_event(
+    prefect_triggers: PrefectTriggerWorld, door: PrefectOrchestrator
+) -> None:
+    world = prefect_triggers
+    order = a_monitor(world.model)
+    await world.triggers.put_trigger(order)
+    lost = breach(order.trigger_id, world.model)
+    async with door.events() as stream:
+        for number in range(2):
+            await world.triggers.announce_breach(lost, repetition=number)
+            await started_by(stream, lost)
+
+    assert len(await runs_on(world)) == 2
+
+
+async def test_the_cause_names_no_column_that_prefect_would_read_as_a_template() -> None:
+    reserved = DRIFTED.model_copy(update={"column": "__prefect_kind"})
+
+    cause = breach_cause(breach(UUID(int=1), "churn", columns=(reserved, DRIFTED)))
+
+    assert cause.scores == {"a b": 0.5}
+
+
+@pytest.mark.parametrize("step", ["disabled", "put", "removed"])
+async def test_checks_that_wait_end_when_their_trigger_is_switched_off(
+    prefect_triggers: PrefectTriggerWorld, step: str
+) -> None:
+    world = prefect_triggers
+    long_ago = datetime.now(UTC) - timedelta(hours=4)
+    off, other = [
+        an_order(world.model, DriftCondition(check_every="1h"), created_at=long_ago) for _ in range(2)
+    ]
+    for order in (off, other):
+        await world.triggers.put_trigger(order)
+    await plan(world, long_ago - timedelta(seconds=5), datetime.now(UTC), "monitor")
+    for order in (off, other):
+        for _ in range(2):
+            await world.triggers.start_check(order, as_of=None, report=False, by="ci", correlation_id=None)
+    by_trigger: dict[str, list[FlowRun]] = {str(off.trigger_id): [], str(other.trigger_id): []}
+    now = datetime.now(UTC)
+    for run in await runs_on(world, "monitor"):
+        if run.expected_start_time is not None and run.expected_start_time <= now:
+            by_trigger[run.parameters["trigger_id"]].append(run)
+    ended = by_trigger[str(off.trigger_id)]
+    taken, queued = (run for run in ended if not run.auto_scheduled)
+    await world.client.set_flow_run_state(taken.id, Running())
+    await world.client.set_flow_run_state(
+        queued.id, AwaitingConcurrencySlot(scheduled_time=queued.expected_start_time)
+    )
+
+    match step:
+        case "disabled":
+            await world.triggers.set_enabled(off.trigger_id, world.model, enabled=False)
+        case "put":
+            await world.triggers.put_trigger(replace(off, enabled=False))
+        case _:
+            await world.triggers.remove_trigger(off.trigger_id, world.model)
+
+    left = {run.id: run for run in await runs_on(world, "monitor")}
+    message = f"its trigger was {'deleted' if step == 'removed' else 'disabled'}"
+    assert left.pop(taken.id).state_name == "Running"
+    for run in ended:
+        if run.id != taken.id:
+            state = left.pop(run.id).state
+            assert state is not None
+            assert (state.name, state.message) == ("Cancelled", message)
+    assert {run.parameters["trigger_id"] for run in left.values()} == {str(other.trigger_id)}
+    assert all(run.state is not None and run.state.is_scheduled() for run in left.values())
+    assert {run.id for run in by_trigger[str(other.trigger_id)]} <= left.keys()
+
+
 async def test_a_disabled_or_another_trigger_starts_nothing(
     prefect_triggers: PrefectTriggerWorld, door: PrefectOrchestrator
 ) -> None:
@@ -296,6 +391,32 @@ async def test_a_trigger_that_fails_half_way_leaves_nothing_once_it_is_removed(
     assert order.trigger_id in half.automations
     assert half.schedules == []
     assert order.trigger_id not in (await seen(world)).automations
+
+
+async def test_what_crowds_ask_for_is_asked_for_in_turn(
+    prefect_triggers: PrefectTriggerWorld, prefect_api: str
+) -> None:
+    order = a_monitor(prefect_triggers.model)
+    async with _InTurn(prefect_api, request_seconds=60) as connection:
+        triggers = PrefectTriggers(connection)
+        for one in (order, replace(order, condition=PerformanceCondition(check_every="2h"))):
+            await triggers.put_trigger(one)
+        await triggers.start_check(order, as_of=None, report=False, by="ci", correlation_id=None)
+
+    put = [f"put the {half} of trigger {order.trigger_id}" for half in ("automation", "schedule")]
+    assert connection.asked == [*put, *put, f"start a check of trigger {order.trigger_id}"]
+
+
+class _InTurn(PrefectConnection):
+    """Remembers what had to wait for its turn."""
+
+    def __init__(self, api_url: str, request_seconds: float) -> None:
+        super().__init__(api_url, request_seconds=request_seconds)
+        self.asked: list[str] = []
+
+    async def ask_in_turn(self, doing: str, request: Callable[[PrefectClient], Awaitable[T]]) -> T:
+        self.asked.append(doing)
+        return await super().ask_in_turn(doing, request)
 
 
 class _CutShort(PrefectConnection):

@@ -125,6 +125,21 @@ async def test_a_trigger_is_paused_and_resumed(triggers: TriggerWorld) -> None:
     assert found == [(False, False), (True, True)]
 
 
+async def test_only_a_trigger_that_is_there_and_not_paused_is_enabled(triggers: TriggerWorld) -> None:
+    order = a_monitor(triggers.model)
+    found = [await triggers.triggers.is_enabled(order.trigger_id)]
+
+    await triggers.triggers.put_trigger(order)
+    found.append(await triggers.triggers.is_enabled(order.trigger_id))
+    for enabled in (False, True):
+        await triggers.triggers.set_enabled(order.trigger_id, triggers.model, enabled=enabled)
+        found.append(await triggers.triggers.is_enabled(order.trigger_id))
+    await triggers.triggers.remove_trigger(order.trigger_id, triggers.model)
+    found.append(await triggers.triggers.is_enabled(order.trigger_id))
+
+    assert found == [False, True, False, True, False]
+
+
 async def test_an_unknown_trigger_cannot_be_paused(triggers: TriggerWorld) -> None:
     with pytest.raises(TriggerNotFound):
         await triggers.triggers.set_enabled(uuid4(), triggers.model, enabled=False)

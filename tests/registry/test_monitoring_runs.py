@@ -45,8 +45,9 @@ def test_a_report_that_could_not_be_made_is_a_failed_run(
     runs: MlflowMonitoringRuns, client: MlflowClient, model_name: str
 ) -> None:
     report = runs.open_report(model_name, AT, scores={}, facts={})
-    runs.finish_report(report, None)
+    runs.finish_report(report, {"report_error.txt": b"no column has values"}, failed=True)
     assert client.get_run(report.run_id).info.status == "FAILED"
+    assert [file.path for file in client.list_artifacts(report.run_id)] == ["report_error.txt"]
 
 
 def test_more_scores_than_mlflow_takes_at_once_are_all_logged(

@@ -2,7 +2,7 @@
 
 import pytest
 
-from retraining.registry.pages import at_todays_address, model_page, run_page
+from retraining.registry.pages import at_todays_address, file_page, model_page, run_page
 
 
 @pytest.mark.parametrize(
@@ -18,6 +18,10 @@ def test_pages_never_show_the_credentials_of_the_server(mlflow: str) -> None:
     [
         ("http://127.0.0.1:5000/#/experiments/1/runs/0f5c", "https://ml.test/x/#/experiments/1/runs/0f5c"),
         ("https://ml.test/x/#/experiments/1/runs/0f5c", "https://ml.test/x/#/experiments/1/runs/0f5c"),
+        (
+            file_page(run_page("http://127.0.0.1:5000", "1", "0f5c"), "drift_report.html"),
+            "https://ml.test/x/#/experiments/1/runs/0f5c/artifacts/drift_report.html",
+        ),
         ("https://elsewhere.test/report.html", "https://elsewhere.test/report.html"),
     ],
 )

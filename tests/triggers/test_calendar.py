@@ -54,6 +54,9 @@ SCHEDULES: list[tuple[Mapping[str, Any], Any]] = [
             "RRULE:FREQ=WEEKLY;BYDAY=SU;BYHOUR=2;BYMINUTE=30;BYSECOND=0",
             "FREQ=MONTHLY;BYDAY=-1SU;BYHOUR=5",
             "DTSTART:20260101T120000Z\nRRULE:FREQ=DAILY;INTERVAL=3;UNTIL=20280101T000000Z",
+            "DTSTART:20260101T120000\nRRULE:FREQ=WEEKLY;INTERVAL=3;BYDAY=MO,SA",
+            "DTSTART:20260101T003000\nRRULE:FREQ=HOURLY;INTERVAL=7",
+            "DTSTART:20260101T120000\nRRULE:FREQ=DAILY;INTERVAL=2;COUNT=230",
         ]
     ],
 ]
@@ -123,6 +126,18 @@ def test_an_interval_is_first_due_one_interval_after_it_begins() -> None:
     calendar = calendar_of(ScheduledCondition(every="1h"), created_at)
 
     assert next_runs(calendar, created_at, 2) == [created_at + timedelta(hours=hours) for hours in (1, 2)]
+
+
+@pytest.mark.parametrize("rule", ["FREQ=MINUTELY;INTERVAL=7", "FREQ=SECONDLY;INTERVAL=45"])
+def test_a_rule_of_minutes_that_began_years_ago_is_still_due(rule: str) -> None:
+    began, step = datetime(2020, 1, 1, tzinfo=UTC), timedelta(minutes=7)
+    if "SECONDLY" in rule:
+        step = timedelta(seconds=45)
+
+    runs = next_runs({"rrule": rule, "timezone": "UTC"}, CHANGES[0], 5)
+
+    first = began + step * ((CHANGES[0] - began) // step + 1)
+    assert runs == [first + step * number for number in range(5)]
 
 
 def test_a_rule_that_has_ended_is_never_due() -> None:

@@ -2,7 +2,7 @@
 
 import asyncio
 from datetime import UTC, datetime, timedelta
-from uuid import uuid4, uuid5
+from uuid import uuid4
 
 import pytest
 
@@ -17,7 +17,9 @@ from retraining.store.database import Database
 from retraining.triggers.evaluation import Action, Evaluation, Outcome
 from retraining.triggers.evaluation_log import EvaluationLog, evaluation_of
 from retraining.triggers.external import UNTOLD, ExternalBreaches
+from retraining.triggers.repository import find_trigger
 from retraining.triggers.service import TriggerService
+from retraining.triggers.signal import Signal
 from retraining.triggers.trigger import TriggerChange
 from tests.orchestrator.fake_triggers import FakeTriggers
 from tests.triggers.evaluating import an_evaluation
@@ -112,10 +114,33 @@ async def test_the_same_key_returns_the_same_evaluation_and_fires_once(
     trigger = await create(service)
     first = await fire(service, trigger.id, "incident-7", reason="drifted")
     assert await fire(service, trigger.id, "incident-7", reason="drifted") == first
-    assert first.id == uuid5(trigger.id, "incident-7")
     assert orchestrator.breaches == [first]
     other = await create(service)
     assert (await fire(service, other.id, "incident-7", reason="something else")).id != first.id
+
+
+async def test_a_key_belongs_to_its_caller(service: TriggerService, orchestrator: FakeTriggers) -> None:
+    trigger = await create(service)
+    first = await fire(service, trigger.id, "incident-7", by="grafana", reason="drifted")
+    other = await fire(service, trigger.id, "incident-7", by="datadog", reason="something else")
+    assert orchestrator.breaches == [first, other]
+
+
+@pytest.mark.parametrize("hour", [1, 23])
+async def test_a_key_is_remembered_for_24_hours(
+    service: TriggerService, orchestrator: FakeTriggers, database: Database, hour: int
+) -> None:
+    trigger = await create(service)
+    async with database.session() as session:
+        row = await find_trigger(session, trigger.id)
+    assert row is not None
+    began = clock = datetime.now(UTC).replace(hour=hour) + timedelta(days=1)
+    external = ExternalBreaches(database, orchestrator, clock=lambda: clock)
+    found = []
+    for hours in (0, 23, 25, 48, 50):
+        clock = began + timedelta(hours=hours)
+        found.append((await external.report(row, Signal(), by="grafana", idempotency_key="k")).at)
+    assert [at - began for at in found] == [timedelta(hours=hours) for hours in (0, 0, 25, 25, 50)]
 
 
 async def test_the_same_key_with_another_signal_is_refused(service: TriggerService) -> None:
@@ -154,7 +179,6 @@ async def test_signals_at_once_count_one_after_the_other(
 async def test_repetitions_at_once_are_one(service: TriggerService, orchestrator: FakeTriggers) -> None:
     trigger = await create(service)
     found = await asyncio.gather(*(fire(service, trigger.id, "k") for _ in range(8)))
-    assert {one.id for one in found} == {uuid5(trigger.id, "k")}
     assert len({one.model_dump_json() for one in found}) == 1
     assert len(orchestrator.breaches) == 1
 
@@ -168,10 +192,10 @@ class DiesAt(FakeTriggers):
     dying: str | None = None
     failure: Exception = OrchestratorUnavailable("answer")
 
-    async def announce_breach(self, evaluation: Evaluation) -> None:
+    async def announce_breach(self, evaluation: Evaluation, *, repetition: int = 0) -> None:
         if self.dying == "announce_breach":
             raise self.failure
-        await super().announce_breach(evaluation)
+        await super().announce_breach(evaluation, repetition=repetition)
 
     async def keep_evaluation(self, evaluation: Evaluation) -> None:
         if self.dying == "keep_evaluation":
@@ -214,7 +238,7 @@ async def test_what_nobody_repeats_is_told_later(
     await external.tell_untold(datetime.now(UTC))
     assert orchestrator.breaches == []  # the request may still be under way
     await external.tell_untold(datetime.now(UTC) + LATER)
-    assert [breach.id for breach in orchestrator.breaches] == [uuid5(trigger.id, "k")]
+    assert len(orchestrator.breaches) == 1
     assert (await service.evaluations(trigger.id)).evaluations == orchestrator.breaches
     await external.tell_untold(datetime.now(UTC) + LATER)
     assert orchestrator.calls.count("keep_evaluation") == 1
@@ -243,6 +267,29 @@ async def test_without_a_key_a_signal_that_did_not_get_through_does_not_count(
     assert await evaluation_rows(database) == []
     orchestrator.dying = None
     assert (await fire(service, trigger.id)).patience_count == 1
+
+
+@pytest.mark.parametrize("step", ["announce_breach", "keep_evaluation"])
+async def test_without_a_key_a_breach_that_may_have_started_a_job_is_answered_and_told_later(
+    service: TriggerService, orchestrator: DiesAt, database: Database, step: str
+) -> None:
+    trigger = await create(service, condition={"cooldown": "1d"})
+    orchestrator.dying = step
+    evaluation = await fire(service, trigger.id)
+    assert evaluation.action is Action.FIRED
+    orchestrator.dying = None
+    await ExternalBreaches(database, orchestrator).tell_untold(datetime.now(UTC) + LATER)
+    assert (await service.evaluations(trigger.id)).evaluations == orchestrator.breaches == [evaluation]
+    assert (await fire(service, trigger.id)).action is Action.HELD_BY_COOLDOWN
+
+
+async def test_a_breach_that_prefect_took_stays_though_it_refuses_the_evaluation(
+    service: TriggerService, orchestrator: DiesAt
+) -> None:
+    trigger = await create(service)
+    orchestrator.dying, orchestrator.failure = "keep_evaluation", OrchestratorRefused("keep it", "too large")
+    evaluation = await fire(service, trigger.id)
+    assert (await service.evaluations(trigger.id)).evaluations == orchestrator.breaches == [evaluation]
 
 
 async def test_what_prefect_refuses_is_not_tried_for_ever(

@@ -7,8 +7,10 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from sqlmodel import select
 
 from retraining.errors import StoreUnavailable, TriggerNotFound
+from retraining.jobs.records import SyncMark
 from retraining.orchestrator.values import TriggerOrder
 from retraining.store.database import Database
 from retraining.triggers.service import TriggerService
@@ -126,8 +128,15 @@ async def test_evaluations_wait_while_the_database_is_locked(
     sqlite: Database, path: Path, orchestrator: Watched
 ) -> None:
     found = an_evaluation()
+
+    async def begun() -> bool:
+        async with sqlite.session() as session:
+            marks = set(await session.exec(select(SyncMark.name)))
+        return {"evaluations", "deployed retrain/churn"} <= marks
+
     async with TriggerSync(sqlite, orchestrator).running():
         await until(following(orchestrator))
+        await until(begun)  # its first writes are done: locking would wait for them, and they for this loop
         with locked(path):
             await orchestrator.keep_evaluation(found)
             with pytest.raises(TimeoutError):

@@ -1,6 +1,6 @@
 """The table of triggers against what Prefect holds: what follows from each difference. Plain values."""
 
-from collections.abc import Mapping, Set
+from collections.abc import Callable, Mapping, Set
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -152,8 +152,21 @@ def test_pausing_and_resuming_in_prefect_shows(trigger_type: TriggerType, enable
     assert actions(trigger, switched) == (Follow(trigger, not enabled, trigger.trigger_condition),)
 
 
+@pytest.mark.parametrize("make", [ours, theirs])
+def test_what_is_paused_with_its_deployment_stays_switched_as_it_was(
+    make: Callable[..., RetrainingTrigger],
+) -> None:
+    trigger = make()
+    paused = whole(trigger, paused_with_deployment=True)
+    assert actions(trigger, paused) == (Follow(trigger, True, trigger.trigger_condition, paused=True),)
+    assert actions(make(paused=True), paused) == ()
+    [resumed] = actions(make(paused=True), whole(trigger))
+    assert isinstance(resumed, Follow)
+    assert (resumed.enabled, resumed.paused) == (True, False)
+
+
 def test_a_monitor_whose_schedule_is_paused_is_disabled() -> None:
-    """Its automation has nothing to wait for; a paused deployment that is resumed brings all back."""
+    """Its automation has nothing to wait for."""
     trigger = ours()
     paused = seen(schedule(trigger, active=False), automations={trigger.id: True})
     assert actions(trigger, paused) == (Follow(trigger, False, trigger.trigger_condition),)

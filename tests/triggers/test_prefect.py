@@ -153,6 +153,28 @@ async def test_what_people_do_in_prefect_shows(
         await service.get(nightly.id)
 
 
+async def test_pausing_a_whole_deployment_shows_and_switches_no_trigger(
+    service: TriggerService, sync: TriggerSync, team: Team
+) -> None:
+    nightly = await create(service, "scheduled", model_name=team.model)
+    theirs = await team.make_schedule()
+    await sync.compare()
+    await team.client.pause_deployment(team.ids["retrain"])
+    await sync.compare()
+    found = await shown(service, team)
+    assert {key: (one.enabled, one.paused) for key, one in found.items()} == {
+        nightly.id: (False, True),
+        theirs: (False, True),
+    }
+    await service.change(nightly.id, TriggerChange(trigger_condition={"every": "12h"}), by="ci")
+    await service.change(theirs, TriggerChange(enabled=True), by="ci")
+    assert [one.active for one in (await team.schedules())["retrain"]] == [True, True]
+    await team.client.resume_deployment(team.ids["retrain"])
+    await sync.compare()
+    found = await shown(service, team)
+    assert [(one.enabled, one.paused) for one in found.values()] == [(True, False), (True, False)]
+
+
 async def test_deploying_again_loses_no_trigger(
     service: TriggerService, sync: TriggerSync, team: Team
 ) -> None:

@@ -33,6 +33,8 @@ def test_a_signal_may_be_empty() -> None:
         ({"payload": {"text": "x" * 16_385}}, "payload", "more than 16,384"),
         ({"payload": {"number": 2**64}}, "payload", "64 bits"),
         ({"payload": []}, "payload", "dictionary"),
+        ({"scores": {"__prefect_kind": 1}}, "scores", "begin with __prefect"),
+        ({"payload": {"rows": [{"__prefect_kind": "json"}]}}, "payload", "begin with __prefect"),
         ({"at": 1_700_000_000}, "at", "write a moment"),
         ({"at": "1899-12-31T00:00:00Z"}, "at", "1900"),
         ({"surprise": 1}, "surprise", "not permitted"),

@@ -51,6 +51,26 @@ async def test_pausing_a_trigger_of_ours_in_prefect_shows(
     assert (await service.get(trigger.id)).enabled
 
 
+@pytest.mark.parametrize("trigger_type", ["scheduled", "drift"])
+async def test_pausing_a_whole_deployment_shows_and_switches_no_trigger(
+    service: TriggerService, sync: TriggerSync, orchestrator: FakeTriggers, trigger_type: str
+) -> None:
+    trigger = await create(service, trigger_type)
+    orchestrator.paused.add("churn")
+    await sync.compare()
+    shown_paused = await service.get(trigger.id)
+    assert (shown_paused.enabled, shown_paused.paused, shown_paused.next_runs) == (False, True, [])
+    condition = {"cron": "0 4 * * *"} if trigger_type == "scheduled" else {"patience": 2}
+    for change in ({"trigger_condition": condition}, {"enabled": True}):
+        changed = await service.change(trigger.id, TriggerChange(**change), by="ci")
+        assert (changed.enabled, changed.paused) == (False, True)
+    assert [one.active for one in orchestrator.schedules.values()] == [True]
+    orchestrator.paused.clear()
+    await sync.compare()
+    resumed = await service.get(trigger.id)
+    assert (resumed.enabled, resumed.paused, len(resumed.next_runs)) == (True, False, 5)
+
+
 async def test_both_halves_of_a_monitor_are_switched_together(
     service: TriggerService, sync: TriggerSync, orchestrator: FakeTriggers
 ) -> None:
@@ -116,6 +136,26 @@ async def test_deploying_again_while_the_facade_was_away_is_no_deletion(
     await later.compare()
     await later.compare()
     assert await shown(service) == {}
+
+
+@pytest.mark.parametrize("phase", [TriggerPhase.CREATING, TriggerPhase.CHANGING])
+async def test_deploying_again_while_a_trigger_is_being_put_is_no_deletion(
+    service: TriggerService,
+    sync: TriggerSync,
+    orchestrator: FakeTriggers,
+    database: Database,
+    phase: TriggerPhase,
+) -> None:
+    trigger = await create(service)
+    await sync.compare()
+    await leave(database, trigger.id, phase, seconds=5)
+    orchestrator.redeploy("churn")
+    await sync.compare()
+    await leave(database, trigger.id, TriggerPhase.LIVE)
+    for _ in range(3):
+        await sync.compare()
+    assert held(orchestrator) == {trigger.id} == {*await shown(service)}
+    assert len(orchestrator.schedules) == 1
 
 
 async def test_a_trigger_without_its_deployment_stays_and_comes_back_with_it(
