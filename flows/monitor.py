@@ -16,7 +16,7 @@ from retraining.catalog.discovery import load_catalog
 from retraining.errors import InvalidCondition, RetrainingError
 from retraining.jobs.job import TriggerType
 from retraining.monitoring.check import Check, Checked, Doors, make_report, run_check
-from retraining.monitoring.table import evaluation_markdown
+from retraining.monitoring.evaluation_page import evaluation_markdown
 from retraining.orchestrator.cancellation import find_cancellation, prompt_cancellation
 from retraining.orchestrator.labels import MONITOR_FLOW_NAME
 from retraining.orchestrator.outdated import find_supersession, is_scheduled

@@ -15,10 +15,10 @@ from retraining.catalog.spec import ModelSpec
 from retraining.errors import ChampionChanged, JobCancelled, RetrainingError, SourceUnreachable, Unavailable
 from retraining.monitoring.performance_reference import performance_reference
 from retraining.monitoring.reference import reference_files
-from retraining.orchestrator.admission import find_refusal
 from retraining.orchestrator.cancellation import find_cancellation, prompt_cancellation, was_cancelled
 from retraining.orchestrator.labels import FLOW_NAME
 from retraining.orchestrator.promotion_lock import promotion_lock_sync
+from retraining.orchestrator.run_admission import find_refusal
 from retraining.promotion import PromotionDecision
 from retraining.registry.mlflow_registry import MlflowRegistry
 from retraining.registry.values import Challenger, ModelVersion, Registry, ScoringModel

@@ -16,7 +16,7 @@ from retraining.catalog.spec import ModelSpec
 from retraining.drift.profile import ReferenceProfile, build_profile
 from retraining.drift.profile_format import FILE_NAME, dump_profile, load_profile
 from retraining.errors import InvalidDriftProfile
-from retraining.monitoring.counters import find_counters
+from retraining.monitoring.identifiers import find_counters
 from retraining.monitoring.sample import sample_rows
 from retraining.monitoring.window import between
 from retraining.registry.values import DataFingerprint, ModelVersion, Registry

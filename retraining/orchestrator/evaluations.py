@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from retraining.errors import OrchestratorUnavailable
 from retraining.jobs.job import TriggerType
-from retraining.monitoring.table import plain_markdown
+from retraining.monitoring.evaluation_page import plain_markdown
 from retraining.orchestrator.connection import PrefectConnection
 from retraining.orchestrator.events import close, subscribe
 from retraining.orchestrator.labels import (

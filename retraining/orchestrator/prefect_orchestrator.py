@@ -30,12 +30,12 @@ from prefect.states import Cancelled, Cancelling
 
 from retraining.errors import JobAlreadyFinished, JobNotFound, NotDeployed
 from retraining.jobs.status import RetrainingStatus
-from retraining.orchestrator.admission import ended_as, of_models, runs_query
 from retraining.orchestrator.connection import REQUEST_SECONDS, PrefectConnection
 from retraining.orchestrator.events import run_events
 from retraining.orchestrator.inspection import inspect
 from retraining.orchestrator.labels import FLOW_NAME, LABEL_PREFIX
 from retraining.orchestrator.promotion_lock import promotion_lock
+from retraining.orchestrator.run_admission import ended_as, of_models, runs_query
 from retraining.orchestrator.states import job_run
 from retraining.orchestrator.triggers import PrefectTriggers
 from retraining.orchestrator.values import Deployed, Inspection, JobRun, LogLine, RunEvent, RunRequest

@@ -8,6 +8,7 @@ from zoneinfo import available_timezones
 
 from pydantic import (
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     TypeAdapter,
@@ -31,12 +32,30 @@ Window = Annotated[Duration, Field(gt=timedelta(0), le=LONGEST)]
 Every = Annotated[Duration, Field(ge=SHORTEST_CHECK, le=LONGEST)]
 Cooldown = Annotated[Duration, Field(ge=timedelta(0), le=LONGEST)]
 MissedRuns = Literal["latest", "skip", "all"]
+OTHER_NAMES = {
+    "ks": "kolmogorov_smirnov",
+    "chi2": "chi_square",
+    "chisquare": "chi_square",
+    "js": "jensen_shannon",
+    "jensenshannon": "jensen_shannon",
+    "normalized_wasserstein": "wasserstein",
+    "population_stability_index": "psi",
+}
+"""Of the drift methods."""
 
 
 @cache
 def _timezones() -> frozenset[str]:
     """The names of all time zones; finding them reads folders."""
     return frozenset(available_timezones())
+
+
+def _written_otherwise(method: object) -> object:
+    """A method by one of the names that other tools give it."""
+    if not isinstance(method, str):
+        return method
+    name = method.strip().lower().replace("-", "_").replace(" ", "_")
+    return OTHER_NAMES.get(name, name)
 
 
 class _Condition(BaseModel):
@@ -92,7 +111,9 @@ class DriftCondition(_MonitorCondition):
     """When the data has moved away from what the champion was trained on."""
 
     trigger_type: Literal[TriggerType.DRIFT] = Field(TriggerType.DRIFT, exclude=True)
-    method: Method | Literal["auto"] = Field("auto", description="The statistic; `auto` by column type.")
+    method: Annotated[Literal[Method, "auto"], BeforeValidator(_written_otherwise)] = Field(
+        "auto", description="The statistic; `auto` by column type. Short names are understood: ks, chi2, js."
+    )
     threshold: Annotated[float, Field(strict=True, gt=0, le=1_000)] | Literal["auto"] = Field(
         "auto", description="A score that counts as drift, or `auto`: calibrated on the reference itself."
     )

@@ -26,7 +26,7 @@ from retraining.triggers import repository
 from retraining.triggers.condition import parse_condition
 from retraining.triggers.evaluation import Evaluation
 from retraining.triggers.evaluation_log import evaluation_of
-from retraining.triggers.external import ExternalBreaches
+from retraining.triggers.external_breaches import ExternalBreaches
 from retraining.triggers.ledger import TriggerLedger, order_of
 from retraining.triggers.model_fit import refuse_unfit
 from retraining.triggers.signal import Signal

@@ -20,7 +20,7 @@ from retraining.store.database import Database
 from retraining.triggers import repository
 from retraining.triggers.evaluation import Evaluation
 from retraining.triggers.evaluation_log import EvaluationLog
-from retraining.triggers.external import ExternalBreaches
+from retraining.triggers.external_breaches import ExternalBreaches
 from retraining.triggers.ledger import TriggerLedger, order_of
 from retraining.triggers.lost_breaches import LostBreaches
 from retraining.triggers.mirroring import Action, Appear, Follow, Forget, Put, Remove, Vanish, mirror

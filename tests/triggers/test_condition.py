@@ -191,3 +191,17 @@ def test_any_condition_survives_the_round_trip_through_json(
 ) -> None:
     stored = json.loads(json.dumps(condition.model_dump(mode="json")))
     assert parse_condition(condition.trigger_type, stored) == condition
+
+
+@pytest.mark.parametrize(
+    ("written", "method"),
+    [
+        ("ks", "kolmogorov_smirnov"),
+        ("Jensen-Shannon", "jensen_shannon"),
+        ("PSI", "psi"),
+        ("chi2", "chi_square"),
+    ],
+)
+def test_a_method_may_go_by_the_name_that_other_tools_give_it(written: str, method: str) -> None:
+    condition = parse_condition(DRIFT, {"method": written})
+    assert condition.model_dump(mode="json")["method"] == method

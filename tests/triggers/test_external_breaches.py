@@ -16,7 +16,7 @@ from retraining.errors import (
 from retraining.store.database import Database
 from retraining.triggers.evaluation import Action, Evaluation, Outcome
 from retraining.triggers.evaluation_log import EvaluationLog, evaluation_of
-from retraining.triggers.external import UNTOLD, ExternalBreaches
+from retraining.triggers.external_breaches import UNTOLD, ExternalBreaches
 from retraining.triggers.repository import find_trigger
 from retraining.triggers.service import TriggerService
 from retraining.triggers.signal import Signal

@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from retraining.monitoring.counters import find_counters
+from retraining.monitoring.identifiers import find_counters
 
 ROWS = 5_000
 RANDOM = np.random.default_rng(11)

@@ -5,7 +5,7 @@ from typing import Any
 from uuid import UUID
 
 from retraining.jobs.job import TriggerType
-from retraining.monitoring.table import MAX_ROWS, evaluation_markdown
+from retraining.monitoring.evaluation_page import MAX_ROWS, evaluation_markdown
 from retraining.triggers.evaluation import Action, ColumnScore, Evaluation, MetricScore, Outcome
 
 AT = datetime(2026, 5, 4, 8, tzinfo=UTC)
