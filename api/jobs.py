@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from api.authentication import CAN_READ, Canceller, Trigger
 from api.errors import documented, shortened
 from api.facade import TheFacade
-from api.links import LOCATION, NEXT_PAGE, job_links, link_next_page, with_todays_links
+from api.links import LOCATION, NEXT_PAGE, job_links, link_next_page, with_reports, with_todays_links
 from api.route import FacadeRoute, by_name
 from retraining.catalog.spec import ModelName
 from retraining.errors import JobNotFound
@@ -123,7 +123,8 @@ async def list_retraining_jobs(
 @router.get("/{job_id}", dependencies=[CAN_READ], responses=documented(404))
 async def get_retraining_job(job_id: JobId, facade: TheFacade) -> RetrainingJob:
     """One job. Needs the scope `read`."""
-    return with_todays_links(facade, await facade.jobs.get(job_id))
+    job = await facade.jobs.get(job_id)
+    return await with_reports(facade, with_todays_links(facade, job))
 
 
 @router.delete("/{job_id}", responses=documented(404, 409, 502))

@@ -48,6 +48,18 @@ def with_todays_links(facade: Facade, job: RetrainingJob) -> RetrainingJob:
     return job
 
 
+async def with_reports(facade: Facade, job: RetrainingJob) -> RetrainingJob:
+    """The same job, each cause that is a breach with the report of it."""
+    found = {cause["evaluation_id"] for cause in job.causes if cause.get("evaluation_id")}
+    if found:
+        urls = await facade.triggers.report_urls([UUID(evaluation_id) for evaluation_id in found])
+        today = {str(key): at_todays_address(url, facade.settings.mlflow) for key, url in urls.items()}
+        job.causes = [
+            {**cause, "report_url": today.get(cause.get("evaluation_id", ""))} for cause in job.causes
+        ]
+    return job
+
+
 def with_todays_report(facade: Facade, evaluation: Evaluation) -> Evaluation:
     """The evaluation with its report where MLflow is today."""
     if evaluation.report_url is None:

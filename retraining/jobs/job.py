@@ -83,7 +83,7 @@ class JobBase(SQLModel):
         default_factory=list,
         sa_type=JsonObject,
         description="Everything that asked for this retraining, the first first: type, trigger_id, at, by, "
-        "reason, scores, evaluation_id, run_id.",
+        "reason, scores, evaluation_id, run_id; of one job also report_url, the report of a breach.",
     )
     parameters: dict[str, Any] = Field(
         default_factory=dict, sa_type=JsonObject, description="The training parameters that were set."

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -244,6 +244,13 @@ class TriggerService:
             [evaluation_of(row, jobs.get(row.id)) for row in page],
             Position(page[-1].at, page[-1].id).encode() if more else None,
         )
+
+    async def report_urls(self, evaluation_ids: Collection[UUID]) -> dict[UUID, str]:
+        """Where the reports of these evaluations are, of those that have one."""
+        async with self._database.session() as session:
+            rows = await repository.evaluations_among(session, evaluation_ids)
+        urls = {row.id: row.evaluation.get("report_url") for row in rows.values()}
+        return {evaluation_id: url for evaluation_id, url in urls.items() if url}
 
     def _checked_condition(
         self, model_name: str, trigger_type: TriggerType, condition: dict[str, Any]

@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from retraining.jobs.job import TriggerType
+from retraining.triggers.cause import Cause
 from retraining.triggers.condition import parse_condition
 from retraining.triggers.evaluation import Action, Evaluation, Outcome
 from tests.api.answers import error_of
@@ -192,6 +193,18 @@ async def test_a_report_is_linked_where_mlflow_is_today(api: Api, admin: httpx.A
     await until(lambda: _count(admin, path), 1)
     [shown] = (await admin.get(path)).json()
     assert shown["report_url"] == "http://mlflow.test/#/experiments/2/runs/0f5c/artifacts/report.html"
+
+
+async def test_the_report_of_a_breach_is_linked_from_its_job(api: Api, admin: httpx.AsyncClient) -> None:
+    made = await create(admin)
+    breach = evaluation_of(made, report_url="http://127.0.0.1:5000/#/experiments/2/runs/0f5c")
+    await api.triggers.keep_evaluation(breach)
+    await until(lambda: _count(admin, f"{TRIGGERS}/{made['id']}/evaluations"), 1)
+    cause = Cause(type=TriggerType.DRIFT, trigger_id=UUID(made["id"]), evaluation_id=breach.id)
+    run = api.prefect.trigger(made["model_name"], cause)
+    await until(lambda: _count(admin, "/api/retraining"), 1)
+    [shown] = (await admin.get(f"/api/retraining/{run.id}")).json()["causes"]
+    assert shown["report_url"] == "http://mlflow.test/#/experiments/2/runs/0f5c"
 
 
 async def test_evaluations_are_listed_newest_first_with_all_that_was_found(
