@@ -3,6 +3,7 @@
 import asyncio
 import shutil
 from pathlib import Path
+from uuid import uuid4
 
 import asyncpg
 import pytest
@@ -63,9 +64,11 @@ def migrated_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def migrated_postgres(postgres_url: str) -> str:
     """A PostgreSQL database with its tables, which each test finds without rows."""
-    asyncio.run(run_on(f"{postgres_url}/postgres", "CREATE DATABASE migrated"))
-    asyncio.run(_migrate(f"{postgres_url}/migrated"))
-    return f"{postgres_url}/migrated"
+    # Made once for each package that imports this fixture.
+    name = f"migrated_{uuid4().hex}"
+    asyncio.run(run_on(f"{postgres_url}/postgres", f"CREATE DATABASE {name}"))
+    asyncio.run(_migrate(f"{postgres_url}/{name}"))
+    return f"{postgres_url}/{name}"
 
 
 @pytest.fixture

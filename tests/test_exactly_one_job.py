@@ -29,7 +29,12 @@ class Prefect:
         self.url = stack.prefect_api_url
 
     def ask(self, method: str, path: str, body: Any = None) -> Any:
-        answer = httpx.request(method, f"{self.url}{path}", json=body, timeout=10)
+        def answered() -> httpx.Response | None:
+            answer = httpx.request(method, f"{self.url}{path}", json=body, timeout=60)
+            # On SQLite Prefect undoes a transaction that meets another one, and says so.
+            return None if answer.status_code == httpx.codes.SERVICE_UNAVAILABLE else answer
+
+        answer = until(answered, JOB_SECONDS)
         answer.raise_for_status()
         return answer.json() if answer.content else None
 

@@ -47,7 +47,7 @@ class JobSync:
         self._orchestrator = orchestrator
         self._settings = settings
         self._ledger = JobLedger(database, feed or JobFeed(database))
-        self._waiting_room = WaitingRoom(orchestrator)
+        self._waiting_room = WaitingRoom(orchestrator, database)
         self._inbox: list[RunEvent] = []
         self._arrived = asyncio.Event()
         self._gap = asyncio.Event()

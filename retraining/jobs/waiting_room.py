@@ -8,9 +8,11 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from uuid import UUID
 
+from retraining.jobs import repository
 from retraining.jobs.admission import STARTS, Admission, Verdict, admit, look_back, unforeseeable
 from retraining.jobs.status import RetrainingStatus
 from retraining.orchestrator.values import JobRun, Orchestrator
+from retraining.store.database import Database
 
 SETTLE_SECONDS = 0.3
 """Of runs made at once, the first to be heard of need not be the first in order: so long the others have."""
@@ -42,8 +44,9 @@ class Decided:
 class WaitingRoom:
     """In memory alone: who starts anew hears of the same runs again."""
 
-    def __init__(self, orchestrator: Orchestrator) -> None:
+    def __init__(self, orchestrator: Orchestrator, database: Database) -> None:
         self._orchestrator = orchestrator
+        self._database = database
         self._held: dict[UUID, Held] = {}
         self._changed = asyncio.Event()
 
@@ -65,7 +68,7 @@ class WaitingRoom:
         """Wait until there is something to decide, and look at all runs of these models at once.
 
         Raises:
-            OrchestratorUnavailable: everybody stays, to be looked at again.
+            OrchestratorUnavailable, StoreUnavailable: everybody stays, to be looked at again.
         """
         ripe = await self._ripe()
         now = datetime.now(UTC)
@@ -75,6 +78,11 @@ class WaitingRoom:
             if run.id not in runs:  # of a deployment by another name, or deleted
                 stored = await self._orchestrator.read_run(run.id)
                 runs |= {} if stored is None else {run.id: stored}
+        # A job that was cancelled while its process started shows as running for a moment, until the process
+        # has found out: nothing may join it.
+        async with self._database.session() as session:
+            over = await repository.finished_among(session, runs)
+        runs = {run_id: run for run_id, run in runs.items() if run.status.final or run_id not in over}
         self.release(run.id for run in ripe if run.id not in runs)
         asked = {run.id for run in ripe}
         admissions = _admissions(runs.values(), now)

@@ -16,6 +16,8 @@ from retraining.errors import OrchestratorRefused, OrchestratorUnavailable
 
 REQUEST_SECONDS = 5.0
 BUSY_POLL_SECONDS = 0.1
+IDLE_SECONDS = 3.0
+"""A connection that was idle for so long is not used again."""
 WRITERS = 2
 """Requests of `ask_in_turn` that are under way at the same time."""
 PATIENCE = 4
@@ -61,6 +63,11 @@ class PrefectConnection:
             auth_string=self._auth_string,
             httpx_settings={
                 "timeout": httpx.Timeout(self._request_seconds),
+                # The server closes a connection that was idle for 5 s, at any moment from then on: a request
+                # that is under way meets it now and then. Prefect's own client keeps them for 25 s.
+                "limits": httpx.Limits(
+                    max_connections=16, max_keepalive_connections=8, keepalive_expiry=IDLE_SECONDS
+                ),
                 "event_hooks": {"response": [_answer_at_once]},
             },
         )

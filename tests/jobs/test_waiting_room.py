@@ -1,6 +1,7 @@
 """Runs that triggers made: the facade shows one job for all of them, and tells the others."""
 
 import asyncio
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
@@ -8,7 +9,7 @@ import pytest
 
 from retraining.errors import JobNotFound
 from retraining.jobs.feed import JobFeed
-from retraining.jobs.job import TriggerType
+from retraining.jobs.job import RetrainingRequest, TriggerType
 from retraining.jobs.service import JobService
 from retraining.jobs.status import RetrainingStatus
 from retraining.jobs.sync import JobSync
@@ -54,6 +55,25 @@ def has_causes(database: Database, job_id: UUID, count: int) -> Condition:
         return job is not None and len(job.causes) == count
 
     return holds
+
+
+async def test_nothing_joins_a_job_that_is_over_whatever_its_process_still_shows(
+    database: Database, orchestrator: FakeOrchestrator, service: JobService, sync: JobSync
+) -> None:
+    """Cancelled while its process was starting: in Prefect it runs for a moment, until that has found out."""
+    async with sync.running():
+        job = await service.start(
+            RetrainingRequest(model_name="churn"), triggered_by="ana", correlation_id="c"
+        )
+        await service.cancel(job.id, by="ana")
+        orchestrator.runs[job.id] = replace(
+            orchestrator.runs[job.id],
+            status=RetrainingStatus.RUNNING,
+            started_at=datetime.now(UTC),
+            completed_at=None,
+        )
+        run = breach(orchestrator)
+        await until(has_causes(database, run.id, 1))
 
 
 def all_gone(orchestrator: FakeOrchestrator, but: UUID) -> Condition:
