@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from statistics import median
 from typing import TypeVar
 from uuid import UUID
 
@@ -267,26 +266,6 @@ async def test_a_breach_that_is_announced_again_starts_nothing_more(
     assert sorted(str(cause.evaluation_id) for cause in causes if cause) == sorted(
         str(evaluation.id) for evaluation in (one, another)
     )
-
-
-async def test_keeping_the_evaluation_of_a_breach_does_not_hold_up_its_job(
-    prefect_triggers: PrefectTriggerWorld, door: PrefectOrchestrator
-) -> None:
-    """Where the two meet in SQLite, Prefect's automation waits for two seconds."""
-    world = prefect_triggers
-    order = a_monitor(world.model)
-    await world.triggers.put_trigger(order)
-    seconds = []
-    async with door.events() as stream:
-        for _ in range(3):
-            evaluation, announced = breach(order.trigger_id, world.model), datetime.now(UTC)
-            await world.triggers.announce_breach(evaluation)
-            await world.triggers.keep_evaluation(evaluation)
-            run = (await started_by(stream, evaluation)).run
-            assert run is not None
-            seconds.append((run.created_at - announced).total_seconds())
-
-    assert median(seconds) < 1.5
 
 
 async def test_a_breach_that_prefect_lost_starts_a_run_when_it_is_announced_as_a_new_event(
