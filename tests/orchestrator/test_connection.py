@@ -19,6 +19,7 @@ CREDENTIALS = "admin:secret"
 HTML = b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 13\r\n\r\n<html></html>"
 BROKEN = b"HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\n\r\n"
 BUSY = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n"
+READY = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 4\r\n\r\ntrue"
 SILENT = b""
 
 
@@ -75,6 +76,27 @@ async def test_a_busy_server_is_asked_again_many_times_within_the_bound() -> Non
         with pytest.raises(OrchestratorUnavailable):
             await door.read_run(uuid4())
     assert asked >= 4
+
+
+async def test_a_connection_that_breaks_under_a_request_is_replaced() -> None:
+    """Prefect's server ends a connection after an error, and does not say so in its answer."""
+    connections = 0
+
+    async def break_the_first(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal connections
+        connections += 1
+        if connections == 1:
+            await reader.readexactly(1)
+            writer.close()  # with the rest of the request unread: a reset, not an end
+            return
+        while await reader.read(65536):
+            writer.write(READY)
+            await writer.drain()
+        writer.close()
+
+    async with serving(break_the_first) as url, PrefectOrchestrator(url) as door:
+        await door.ping()
+    assert connections == 2
 
 
 async def test_a_crowd_of_requests_for_runs_takes_turns() -> None:

@@ -9,6 +9,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, cast
+
+import httpx
 
 from retraining.cli.client import FacadeClient
 from retraining.stack.home import Home
@@ -50,6 +53,17 @@ class RunningStack:
 
     def client(self) -> FacadeClient:
         return FacadeClient(self.api_url, self.admin_key)
+
+    def ask_prefect(self, method: str, path: str, body: Any = None) -> Any:
+        """What the Prefect UI does: its API. Asks again while the server is busy, as Prefect's clients do."""
+
+        def answer() -> httpx.Response | None:
+            answer = httpx.request(method, f"{self.prefect_api_url}{path}", json=body, timeout=20)
+            return None if answer.status_code == httpx.codes.SERVICE_UNAVAILABLE else answer
+
+        answered = cast("httpx.Response", until(answer))
+        answered.raise_for_status()
+        return answered.json() if answered.content else None
 
     def processes(self) -> set[int]:
         """Everything that belongs to the stack, beside its supervisor and the watchdog."""
