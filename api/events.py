@@ -11,7 +11,7 @@ from sse_starlette import EventSourceResponse, ServerSentEvent
 from api.authentication import CAN_READ
 from api.errors import documented
 from api.facade import Facade, TheFacade
-from api.jobs import JobId
+from api.ids import JobId
 from api.route import FacadeRoute, by_name
 from retraining.errors import Unavailable
 from retraining.jobs.records import JobEvent

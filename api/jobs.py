@@ -2,19 +2,19 @@
 
 from collections.abc import Sequence
 from typing import Annotated
-from uuid import UUID
 
 from asgi_correlation_id import correlation_id
-from fastapi import APIRouter, Depends, Header, Path, Query, Request, Response
+from fastapi import APIRouter, Header, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from api.authentication import CAN_READ, Canceller, Trigger
-from api.errors import documented, shortened
+from api.errors import documented
 from api.facade import TheFacade
+from api.ids import JobId
 from api.links import LOCATION, NEXT_PAGE, job_links, link_next_page, with_reports, with_todays_links
 from api.route import FacadeRoute, by_name
 from retraining.catalog.spec import ModelName
-from retraining.errors import JobNotFound
+from retraining.jobs.cursor import MAX_OFFSET
 from retraining.jobs.job import (
     JobFilter,
     RetrainingJob,
@@ -22,7 +22,7 @@ from retraining.jobs.job import (
     RetrainingResponse,
     TriggerType,
 )
-from retraining.jobs.service import MAX_OFFSET, MAX_PAGE
+from retraining.jobs.service import MAX_PAGE
 from retraining.jobs.status import RetrainingStatus
 from retraining.orchestrator.values import LogLine
 
@@ -30,18 +30,6 @@ router = APIRouter(
     route_class=FacadeRoute, generate_unique_id_function=by_name, strict_content_type=False, tags=["jobs"]
 )
 
-
-async def job_id_in_path(
-    job_id: Annotated[str, Path(description="The job, which is the Prefect flow run.")],
-) -> UUID:
-    """Dependency: the job id; what is no UUID is no job's id. Raises JobNotFound."""
-    try:
-        return UUID(job_id)
-    except ValueError:
-        raise JobNotFound(shortened(job_id)) from None
-
-
-JobId = Annotated[UUID, Depends(job_id_in_path)]
 IdempotencyKey = Annotated[
     str | None,
     Header(

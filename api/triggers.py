@@ -1,23 +1,22 @@
 """The routes of triggers: create, list, change, delete, check, fire, and what their checks found."""
 
 from typing import Annotated
-from uuid import UUID
 
 from asgi_correlation_id import correlation_id
-from fastapi import APIRouter, Depends, Header, Path, Query, Request, Response
+from fastapi import APIRouter, Header, Query, Request, Response
 from pydantic import Field
 
 from api.authentication import CAN_READ, Trigger
-from api.errors import documented, shortened
+from api.errors import documented
 from api.facade import TheFacade
+from api.ids import TriggerId
 from api.jobs import Message
 from api.links import LOCATION, NEXT_PAGE, check_links, link_next_page, path_to, with_todays_report
 from api.route import FacadeRoute, by_name
 from api.schemas import CheckRequest, CheckResponse, TriggerChanged, TriggerWanted
 from retraining.catalog.spec import ModelName
-from retraining.errors import TriggerNotFound
+from retraining.jobs.cursor import MAX_OFFSET
 from retraining.jobs.job import TriggerType
-from retraining.jobs.service import MAX_OFFSET
 from retraining.triggers.evaluation import Evaluation
 from retraining.triggers.service import MAX_PAGE
 from retraining.triggers.signal import Signal
@@ -31,22 +30,13 @@ router = APIRouter(
     tags=["triggers"],
 )
 
-
-async def trigger_id_in_path(trigger_id: Annotated[str, Path(description="The trigger.")]) -> UUID:
-    """Dependency: the trigger id; what is no UUID is no trigger's id. Raises TriggerNotFound."""
-    try:
-        return UUID(trigger_id)
-    except ValueError:
-        raise TriggerNotFound(shortened(trigger_id)) from None
-
-
-TriggerId = Annotated[UUID, Depends(trigger_id_in_path)]
 SignalKey = Annotated[
     str | None,
     Header(
         alias="Idempotency-Key",
         pattern=r"^[!-~]{1,200}$",
-        description="Any word of the caller's; the same returns the same evaluation, and fires once.",
+        description="Any word of the caller's; the same within 24 hours returns the same evaluation, and "
+        "fires once.",
     ),
 ]
 Limit = Annotated[int, Query(ge=1, le=MAX_PAGE)]

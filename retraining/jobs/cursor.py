@@ -1,4 +1,4 @@
-"""The cursor of a page of jobs: where the next page begins, opaque to who carries it."""
+"""Where a page begins: an offset, or the cursor of the page before, opaque to who carries it."""
 
 import base64
 import binascii
@@ -6,6 +6,10 @@ import hashlib
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
+
+from retraining.errors import InvalidRequest
+
+MAX_OFFSET = 2**31
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _CHECK = 4
@@ -44,6 +48,25 @@ class Position:
         except OverflowError as exc:
             raise ValueError("the cursor names no moment that there is; start again without it") from exc
         return cls(created_at, UUID(bytes=body[8:]))
+
+
+def page_start(*, limit: int, max_limit: int, offset: int, cursor: str | None) -> Position | None:
+    """After which position a page of at most `limit` begins; None without a cursor.
+
+    Raises:
+        InvalidRequest: limit outside 1 to `max_limit`, a negative or huge offset, one beside a cursor, or a
+            cursor that no page gave.
+    """
+    if not 1 <= limit <= max_limit:
+        raise InvalidRequest("limit", f"{limit} is not between 1 and {max_limit}")
+    if not 0 <= offset <= MAX_OFFSET:
+        raise InvalidRequest("offset", f"{offset} is not between 0 and {MAX_OFFSET}")
+    if cursor is not None and offset:
+        raise InvalidRequest("offset", "give either a cursor or an offset")
+    try:
+        return None if cursor is None else Position.decode(cursor)
+    except ValueError as exc:
+        raise InvalidRequest("cursor", str(exc)) from exc
 
 
 def _check(content: bytes) -> bytes:

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from uuid import UUID, uuid4
 
-from retraining.errors import InvalidRequest, JobAlreadyFinished, JobNotFound, StoreUnavailable
+from retraining.errors import JobAlreadyFinished, JobNotFound, StoreUnavailable
 from retraining.jobs import repository
 from retraining.jobs.admission import undecided
-from retraining.jobs.cursor import Position
+from retraining.jobs.cursor import Position, page_start
 from retraining.jobs.feed import JobFeed
 from retraining.jobs.following import follow, job_of
 from retraining.jobs.job import JobFilter, RetrainingJob, RetrainingRequest
@@ -23,7 +23,6 @@ from retraining.store.database import Database
 logger = logging.getLogger(__name__)
 
 MAX_PAGE = 500
-MAX_OFFSET = 2**31
 
 
 @dataclass(frozen=True)
@@ -102,16 +101,7 @@ class JobService:
         Raises:
             InvalidRequest: limit outside 1 to 500, a negative offset, or a cursor that no page gave.
         """
-        if not 1 <= limit <= MAX_PAGE:
-            raise InvalidRequest("limit", f"{limit} is not between 1 and {MAX_PAGE}")
-        if not 0 <= offset <= MAX_OFFSET:
-            raise InvalidRequest("offset", f"{offset} is not between 0 and {MAX_OFFSET}")
-        if cursor is not None and offset:
-            raise InvalidRequest("offset", "give either a cursor or an offset")
-        try:
-            after = None if cursor is None else Position.decode(cursor)
-        except ValueError as exc:
-            raise InvalidRequest("cursor", str(exc)) from exc
+        after = page_start(limit=limit, max_limit=MAX_PAGE, offset=offset, cursor=cursor)
         async with self._database.session() as session:
             # One more than asked for tells whether there is a next page, without counting.
             jobs = await repository.page_of_jobs(session, wanted, limit=limit + 1, offset=offset, after=after)

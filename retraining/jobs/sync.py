@@ -2,14 +2,16 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Iterable, Iterator, Sequence, Set
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Iterable, Iterator, Sequence, Set
+from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime, timedelta
+from functools import reduce
+from operator import or_
 from typing import TypeVar
 from uuid import UUID
 
-from retraining.background import in_background
 from retraining.errors import JobAlreadyFinished, JobNotFound, Unavailable
+from retraining.inbox import BATCH, Inbox, write_together_or_singly
 from retraining.jobs import repository
 from retraining.jobs.feed import JobFeed
 from retraining.jobs.ledger import JobLedger, LeftOver
@@ -20,11 +22,10 @@ from retraining.store.database import Database
 
 logger = logging.getLogger(__name__)
 
-BATCH = 200
-"""News that are written in one transaction, at most."""
-INBOX = 10_000
-"""Events kept while the database does not answer; what is dropped beyond, reconciliation finds."""
 CANCEL_CHECK_SECONDS = 1.0
+UNSTARTED = timedelta(seconds=60)
+"""A worker that took a run so long ago and has no process for it yet has died. Others have joined the run
+meanwhile: it must not wait for ever."""
 FINISHED_MARK = "finished runs"
 OVERLAP = timedelta(minutes=5)
 """Read again before the mark: runs are dated by their own machine's clock, and reported after they ended."""
@@ -48,19 +49,22 @@ class JobSync:
         self._settings = settings
         self._ledger = JobLedger(database, feed or JobFeed(database))
         self._waiting_room = WaitingRoom(orchestrator, database)
-        self._inbox: list[RunEvent] = []
-        self._arrived = asyncio.Event()
-        self._gap = asyncio.Event()
-        self.live = False
-        """Whether Prefect's events arrive; otherwise only comparing at intervals brings news."""
+        self._inbox = Inbox(
+            "jobs",
+            follow=orchestrator.events,
+            write=self._follow,
+            reconcile=self.reconcile,
+            reconcile_seconds=settings.reconcile_seconds,
+        )
 
-    @asynccontextmanager
-    async def running(self) -> AsyncIterator[None]:
+    @property
+    def live(self) -> bool:
+        """Whether Prefect's events arrive; otherwise only comparing at intervals brings news."""
+        return self._inbox.live
+
+    def running(self) -> AbstractAsyncContextManager[None]:
         """Follow Prefect while the block runs; neither it nor the database need be there at the start."""
-        self._gap.set()
-        works = (self._listen, self._write, self._close_gaps, self._admit, self._force_cancels)
-        async with in_background("jobs", *works):
-            yield
+        return self._inbox.running(self._admit, self._force_cancels)
 
     async def reconcile(self) -> None:
         """Compare the table with Prefect once: what waits or runs there or here, and what ended lately.
@@ -83,38 +87,9 @@ class JobSync:
                 # A clock that is ahead must not carry the mark over what is still to come.
                 await repository.move_mark(session, FINISHED_MARK, min(newest, now))
             await repository.forget_progress(session, before=now - PROGRESS_KEPT)
-
-    async def _listen(self) -> None:
-        """Take events until the stream is cut."""
-        try:
-            async with self._orchestrator.events() as events:
-                self.live = True
-                self._gap.set()
-                async for event in events:
-                    if len(self._inbox) < INBOX:
-                        self._inbox.append(event)
-                    else:
-                        self._gap.set()
-                    self._arrived.set()
-        finally:
-            self.live = False
-
-    async def _write(self) -> None:
-        """Write what arrived, many events in one transaction, until nothing is left."""
-        if not self._inbox:
-            await self._arrived.wait()
-        self._arrived.clear()
-        while self._inbox:
-            events = self._inbox[:BATCH]
-            try:
-                await self._follow(events)
-            except Unavailable:
-                raise
-            except Exception:
-                # Trying the same again would keep everything behind it waiting; comparing finds what it told.
-                logger.exception("events about jobs dropped")
-                self._gap.set()
-            del self._inbox[: len(events)]
+        for run in active:
+            if run.taken_at is not None and now - run.taken_at > UNSTARTED:
+                await self._orchestrator.give_back(run.id)
 
     async def _follow(self, events: Sequence[RunEvent]) -> None:
         progress = [event for event in events if event.kind == "progress"]
@@ -126,18 +101,6 @@ class JobSync:
         await self._look_for(
             {event.run_id for event in events if event.kind == "state" and event.run is None}
         )
-
-    async def _close_gaps(self) -> None:
-        """Reconcile when it is time, or at once if events may have been missed."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(self._settings.reconcile_seconds):
-                await self._gap.wait()
-        self._gap.clear()
-        try:
-            await self.reconcile()
-        except Exception:
-            self._gap.set()
-            raise
 
     async def _admit(self) -> None:
         """Decide about runs of triggers: which of them start a job, and which are not needed."""
@@ -238,30 +201,20 @@ class JobSync:
     async def _write_news(
         self, runs: Sequence[JobRun], progress: Sequence[RunEvent], admitted: Set[UUID]
     ) -> LeftOver:
-        """News that cannot be written for a reason of their own must not keep others from being written."""
-        try:
-            return await self._ledger.follow(runs, progress, admitted)
-        except Unavailable:
-            raise
-        except Exception:
-            logger.exception("news of jobs not written together, trying one by one")
-        left = LeftOver()
-        for run in runs:
-            left |= await self._record_one(run.id, [run], [], admitted)
-        for step in progress:
-            left |= await self._record_one(step.run_id, [], [step], admitted)
-        return left
+        async def write(some: Sequence[JobRun | RunEvent]) -> LeftOver:
+            states = [one for one in some if isinstance(one, JobRun)]
+            steps = [one for one in some if isinstance(one, RunEvent)]
+            return await self._ledger.follow(states, steps, admitted)
 
-    async def _record_one(
-        self, job_id: UUID, runs: Sequence[JobRun], progress: Sequence[RunEvent], admitted: Set[UUID]
-    ) -> LeftOver:
-        try:
-            return await self._ledger.follow(runs, progress, admitted)
-        except Unavailable:
-            raise
-        except Exception:
-            logger.exception("news of a job cannot be written", extra={"job_id": str(job_id)})
-            return LeftOver()
+        news: list[JobRun | RunEvent] = [*runs, *progress]
+        left = await write_together_or_singly(
+            news, write, several="news of jobs", one="news of a job", facts=_facts
+        )
+        return reduce(or_, left, LeftOver())
+
+
+def _facts(news: JobRun | RunEvent) -> dict[str, str]:
+    return {"job_id": str(news.id if isinstance(news, JobRun) else news.run_id)}
 
 
 T = TypeVar("T")

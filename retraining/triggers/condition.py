@@ -111,6 +111,13 @@ class DriftCondition(_MonitorCondition):
     """When the data has moved away from what the champion was trained on."""
 
     trigger_type: Literal[TriggerType.DRIFT] = Field(TriggerType.DRIFT, exclude=True)
+    window: Window | None = Field(
+        None,
+        description="How far back a check looks; everything since the champion's training data if null. With "
+        "null and `threshold: auto` the newer half of that time is judged by itself as well, once it has "
+        "`min_rows`, so that a late change does not drown in a long window: each of the two at half the "
+        "`false_alarm_rate`, which holds for the check as a whole.",
+    )
     method: Annotated[Literal[Method, "auto"], BeforeValidator(_written_otherwise)] = Field(
         "auto", description="The statistic; `auto` by column type. Short names are understood: ks, chi2, js."
     )

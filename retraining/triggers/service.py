@@ -16,9 +16,8 @@ from retraining.errors import (
     TriggerNotFound,
     Unavailable,
 )
-from retraining.jobs.cursor import Position
+from retraining.jobs.cursor import Position, page_start
 from retraining.jobs.job import TriggerType
-from retraining.jobs.service import MAX_OFFSET
 from retraining.jobs.starting import Models
 from retraining.orchestrator.values import TriggerOrchestrator
 from retraining.store.database import Database
@@ -118,7 +117,7 @@ class TriggerService:
         Raises:
             InvalidRequest: limit outside 1 to 1,000, a negative offset, or a cursor that no page gave.
         """
-        after = _position(limit, offset, cursor)
+        after = page_start(limit=limit, max_limit=MAX_PAGE, offset=offset, cursor=cursor)
         async with self._database.session() as session:
             found = await repository.page_of_triggers(
                 session, wanted, limit=limit + 1, offset=offset, after=after
@@ -228,7 +227,7 @@ class TriggerService:
             TriggerNotFound: there is none of this id, and never was.
             InvalidRequest: as for `list`.
         """
-        after = _position(limit, offset, cursor)
+        after = page_start(limit=limit, max_limit=MAX_PAGE, offset=offset, cursor=cursor)
         async with self._database.session() as session:
             rows = await repository.page_of_evaluations(
                 session, trigger_id, limit=limit + 1, offset=offset, after=after
@@ -303,20 +302,6 @@ class TriggerService:
             logger.warning("a failed change is taken back later: %s", exc, extra=_facts(trigger))
         except Exception:
             logger.exception("a failed change is taken back later", extra=_facts(trigger))
-
-
-def _position(limit: int, offset: int, cursor: str | None) -> Position | None:
-    """Where a page begins. Raises InvalidRequest."""
-    if not 1 <= limit <= MAX_PAGE:
-        raise InvalidRequest("limit", f"{limit} is not between 1 and {MAX_PAGE}")
-    if not 0 <= offset <= MAX_OFFSET:
-        raise InvalidRequest("offset", f"{offset} is not between 0 and {MAX_OFFSET}")
-    if cursor is not None and offset:
-        raise InvalidRequest("offset", "give either a cursor or an offset")
-    try:
-        return None if cursor is None else Position.decode(cursor)
-    except ValueError as exc:
-        raise InvalidRequest("cursor", str(exc)) from exc
 
 
 def _past(name: str, moment: datetime | None) -> datetime | None:

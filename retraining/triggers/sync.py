@@ -3,15 +3,15 @@
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, assert_never
 from uuid import UUID
 
-from retraining.background import in_background
 from retraining.errors import Unavailable
+from retraining.inbox import BATCH, Inbox, write_together_or_singly
 from retraining.jobs.job import TriggerType
 from retraining.jobs.plain import storable_json, storable_text
 from retraining.jobs.repository import move_mark, read_mark
@@ -35,8 +35,6 @@ CATCH_UP_SECONDS = 60.0
 """How often evaluations are read that no event told of, beside doing so after every gap in the events."""
 OVERLAP = timedelta(minutes=5)
 """Read again before the mark: Prefect's clock is not ours."""
-BATCH = 200
-INBOX = 10_000
 TELL_SECONDS = 5.0
 EVALUATIONS_MARK = "evaluations"
 DEPLOYED_MARK = "deployed "
@@ -64,21 +62,19 @@ class TriggerSync:
         self._log = EvaluationLog(database)
         self._external = ExternalBreaches(database, orchestrator)
         self._lost = LostBreaches(database, orchestrator)
-        self._inbox: list[Evaluation] = []
-        self._arrived = asyncio.Event()
-        self._gap = asyncio.Event()
+        self._inbox = Inbox(
+            "triggers",
+            follow=orchestrator.evaluation_events,
+            write=self._record,
+            reconcile=self.catch_up,
+            reconcile_seconds=CATCH_UP_SECONDS,
+        )
         self._suspects: frozenset[UUID] = frozenset()
         self._strangers: frozenset[UUID] = frozenset()
-        self.live = False
-        """Whether evaluations arrive as events; otherwise only reading them at intervals brings them."""
 
-    @asynccontextmanager
-    async def running(self) -> AsyncIterator[None]:
+    def running(self) -> AbstractAsyncContextManager[None]:
         """Follow Prefect while the block runs; neither it nor the database need be there at the start."""
-        self._gap.set()
-        works = (self._listen, self._write, self._close_gaps, self._keep_comparing, self._keep_telling)
-        async with in_background("triggers", *works):
-            yield
+        return self._inbox.running(self._keep_comparing, self._keep_telling)
 
     async def compare(self) -> None:
         """Compare triggers with Prefect once, and do what follows from it.
@@ -128,58 +124,14 @@ class TriggerSync:
 
     # Evaluations
 
-    async def _listen(self) -> None:
-        """Take events until the stream is cut."""
-        try:
-            async with self._orchestrator.evaluation_events() as evaluations:
-                self.live = True
-                self._gap.set()
-                async for evaluation in evaluations:
-                    if len(self._inbox) < INBOX:
-                        self._inbox.append(evaluation)
-                    else:
-                        self._gap.set()
-                    self._arrived.set()
-        finally:
-            self.live = False
-
-    async def _write(self) -> None:
-        """Write what arrived, many in one transaction, until nothing is left."""
-        if not self._inbox:
-            await self._arrived.wait()
-        self._arrived.clear()
-        while self._inbox:
-            some = self._inbox[:BATCH]
-            await self._record(some)
-            del self._inbox[: len(some)]
-
-    async def _close_gaps(self) -> None:
-        """Catch up when it is time, or at once if events may have been missed."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(CATCH_UP_SECONDS):
-                await self._gap.wait()
-        self._gap.clear()
-        try:
-            await self.catch_up()
-        except Exception:
-            self._gap.set()
-            raise
-
     async def _record(self, evaluations: Sequence[Evaluation]) -> None:
-        """Write evaluations; one that cannot be written for a reason of its own holds up no other."""
-        if not evaluations:
-            return
-        try:
-            await self._log.record(evaluations)
-        except Unavailable:
-            raise
-        except Exception:
-            if len(evaluations) == 1:
-                facts = {"evaluation_id": str(evaluations[0].id)}
-                logger.exception("an evaluation cannot be written", extra=facts)
-                return
-            for evaluation in evaluations:
-                await self._record([evaluation])
+        await write_together_or_singly(
+            evaluations,
+            self._log.record,
+            several="evaluations",
+            one="an evaluation",
+            facts=lambda evaluation: {"evaluation_id": str(evaluation.id)},
+        )
 
     async def _keep_telling(self) -> None:
         """Tell Prefect of the breaches that a request could not tell, and again of those that it lost."""

@@ -7,46 +7,38 @@ import asyncio
 import re
 from collections import defaultdict
 from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID, uuid4
 
-from retraining.errors import (
-    JobAlreadyFinished,
-    JobNotFound,
-    NotDeployed,
-    OrchestratorUnavailable,
-    PromotionLockBusy,
-)
+from retraining.errors import JobAlreadyFinished, JobNotFound, NotDeployed, PromotionLockBusy
 from retraining.jobs.job import TriggerType
 from retraining.jobs.status import RetrainingStatus
 from retraining.orchestrator.values import Inspection, JobRun, LogLine, RunEvent, RunRequest
 from retraining.triggers.cause import Cause
+from tests.orchestrator.fake_server import FakeServer
 
 
-class FakeOrchestrator:
+class FakeOrchestrator(FakeServer[RunEvent]):
     """Jobs in memory. What `Orchestrator` does not have plays Prefect, its UI and its workers."""
 
     def __init__(
         self, deployed: Iterable[str] = ("churn", "profitability"), *, lock_wait_seconds: float = 0.2
     ) -> None:
+        super().__init__()
         self.deployed = set(deployed)
         self.workers = ["worker-1"]
         self.runs: dict[UUID, JobRun] = {}
         self.requests: list[RunRequest] = []
         """Every request that made a run."""
-        self.calls: list[str] = []
-        """The name of every method called, refused calls too."""
         self.taken: set[UUID] = set()
         """Waiting runs that a worker has taken."""
         self._keys: dict[str, UUID] = {}
         self._logs: defaultdict[UUID, list[LogLine]] = defaultdict(list)
-        self._subscribers: list[asyncio.Queue[RunEvent | None]] = []
         self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._lock_wait_seconds = lock_wait_seconds
-        self._down = False
 
     # What the product calls
 
@@ -104,6 +96,11 @@ class FakeOrchestrator:
             )
         return run is not None and run.status is RetrainingStatus.CANCELLED
 
+    async def give_back(self, run_id: UUID) -> None:
+        self._ask("give_back")
+        self.taken.discard(run_id)
+        self.change(run_id, taken_at=None)
+
     async def cancel_run(self, run_id: UUID) -> JobRun:
         self._ask("cancel_run")
         run = self._existing(run_id)
@@ -124,22 +121,8 @@ class FakeOrchestrator:
         self._ask("logs")
         return self._logs[run_id][offset : offset + limit]
 
-    @asynccontextmanager
-    async def events(self) -> AsyncIterator[AsyncIterator[RunEvent]]:
-        self._ask("events")
-        queue: asyncio.Queue[RunEvent | None] = asyncio.Queue()
-        self._subscribers.append(queue)
-
-        async def stream() -> AsyncIterator[RunEvent]:
-            while (event := await queue.get()) is not None:
-                yield event
-            raise OrchestratorUnavailable("follow its events")
-
-        try:
-            yield stream()
-        finally:
-            if queue in self._subscribers:
-                self._subscribers.remove(queue)
+    def events(self) -> AbstractAsyncContextManager[AsyncIterator[RunEvent]]:
+        return self._followed("events")
 
     @asynccontextmanager
     async def promotion_lock(self, model_name: str) -> AsyncIterator[None]:
@@ -261,31 +244,6 @@ class FakeOrchestrator:
         """Somebody deletes the run in Prefect."""
         del self.runs[run_id]
 
-    def go_down(self) -> None:
-        """The server stops: every call fails and every stream is cut, until `come_back`."""
-        self._down = True
-        self.cut_events()
-
-    def come_back(self) -> None:
-        """The server answers again; what happened meanwhile is in the runs, and in no event."""
-        self._down = False
-
-    def cut_events(self) -> None:
-        """Only the streams of events are cut; a new one can be opened at once."""
-        for queue in self._subscribers:
-            queue.put_nowait(None)
-        self._subscribers.clear()
-
-    @property
-    def followers(self) -> int:
-        """How many streams of events are open."""
-        return len(self._subscribers)
-
-    def _ask(self, call: str) -> None:
-        self.calls.append(call)
-        if self._down:
-            raise OrchestratorUnavailable(call.replace("_", " "))
-
     def _existing(self, run_id: UUID) -> JobRun:
         if run_id not in self.runs:
             raise JobNotFound(run_id)
@@ -293,9 +251,3 @@ class FakeOrchestrator:
 
     def _tell_state(self, run: JobRun) -> None:
         self._tell(RunEvent(uuid4(), run.id, datetime.now(UTC), "state", run))
-
-    def _tell(self, event: RunEvent) -> None:
-        if self._down:
-            return
-        for queue in self._subscribers:
-            queue.put_nowait(event)

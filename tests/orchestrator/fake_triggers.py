@@ -3,9 +3,8 @@
 `test_triggers_contract.py` holds it to the behaviour of the real door.
 """
 
-import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -16,6 +15,7 @@ from retraining.orchestrator.values import ScheduleSeen, TriggerOrder, TriggersS
 from retraining.triggers.calendar import calendar_of
 from retraining.triggers.condition import ScheduledCondition
 from retraining.triggers.evaluation import Evaluation
+from tests.orchestrator.fake_server import FakeServer
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Check:
     correlation_id: str | None
 
 
-class FakeTriggers:
+class FakeTriggers(FakeServer[Evaluation]):
     """Triggers in memory. What `TriggerOrchestrator` does not have plays Prefect, its UI and its monitor."""
 
     def __init__(
@@ -39,6 +39,7 @@ class FakeTriggers:
         *,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
+        super().__init__()
         self._clock = clock
         self.deployed_at = {
             f"{flow}/{model}": clock() for model in deployed for flow in ("retrain", "monitor")
@@ -57,11 +58,7 @@ class FakeTriggers:
         self._announced: set[tuple[UUID, int]] = set()
         self.kept: dict[UUID, tuple[datetime, Evaluation]] = {}
         """By evaluation id, with the time when it was kept; oldest first."""
-        self.calls: list[str] = []
-        """The name of every method called, refused calls too."""
-        self._down = False
         self._breaking = False
-        self._subscribers: list[asyncio.Queue[Evaluation | None]] = []
 
     # What the product calls
 
@@ -146,8 +143,7 @@ class FakeTriggers:
         if evaluation.id in self.kept:
             return
         self.kept[evaluation.id] = (self._clock(), evaluation)
-        for queue in self._subscribers:
-            queue.put_nowait(evaluation)
+        self._tell(evaluation)
 
     async def latest_evaluation(self, trigger_id: UUID) -> Evaluation | None:
         self._ask("latest_evaluation")
@@ -160,22 +156,8 @@ class FakeTriggers:
                 self._ask("kept_evaluations")
                 yield evaluation
 
-    @asynccontextmanager
-    async def evaluation_events(self) -> AsyncIterator[AsyncIterator[Evaluation]]:
-        self._ask("evaluation_events")
-        queue: asyncio.Queue[Evaluation | None] = asyncio.Queue()
-        self._subscribers.append(queue)
-
-        async def stream() -> AsyncIterator[Evaluation]:
-            while (evaluation := await queue.get()) is not None:
-                yield evaluation
-            raise OrchestratorUnavailable("follow its events")
-
-        try:
-            yield stream()
-        finally:
-            if queue in self._subscribers:
-                self._subscribers.remove(queue)
+    def evaluation_events(self) -> AbstractAsyncContextManager[AsyncIterator[Evaluation]]:
+        return self._followed("evaluation_events")
 
     # What Prefect, its UI and its monitor do
 
@@ -217,31 +199,6 @@ class FakeTriggers:
     def break_put(self) -> None:
         """The next `put_trigger` fails half way: its schedule is made, the rest is not."""
         self._breaking = True
-
-    def go_down(self) -> None:
-        """The server stops: every call fails and every stream is cut, until `come_back`."""
-        self._down = True
-        self.cut_events()
-
-    def come_back(self) -> None:
-        """The server answers again; what it kept it still has, and no event comes of what was missed."""
-        self._down = False
-
-    def cut_events(self) -> None:
-        """Only the streams of events are cut; a new one can be opened at once."""
-        for queue in self._subscribers:
-            queue.put_nowait(None)
-        self._subscribers.clear()
-
-    @property
-    def followers(self) -> int:
-        """How many streams of events are open."""
-        return len(self._subscribers)
-
-    def _ask(self, call: str) -> None:
-        self.calls.append(call)
-        if self._down:
-            raise OrchestratorUnavailable(call.replace("_", " "))
 
     def _deployed(self, flow: str, model_name: str) -> None:
         if f"{flow}/{model_name}" not in self.deployed_at:
