@@ -9,7 +9,7 @@ export DO_NOT_TRACK = 1
 export PREFECT_SERVER_ANALYTICS_ENABLED = false
 export MLFLOW_DISABLE_TELEMETRY = true
 
-.PHONY: demo up test check format bench lock venv clean
+.PHONY: demo up test test-long check format bench lock venv clean
 
 demo: $(STAMP)  ## Replay 1997-07 to 1998-04 on the real data, on a throw-away stack.
 	$(BIN)/python -m retraining.demo
@@ -20,6 +20,9 @@ up: $(STAMP)    ## The whole stack on loopback until Ctrl-C, home .retraining/; 
 
 test: $(STAMP)  ## Every test, fast ones first.
 	$(BIN)/pytest
+
+test-long: $(STAMP)  ## Long outages, on real servers: ten minutes.
+	$(BIN)/pytest -m long
 
 check: $(STAMP) ## Format, lint, types.
 	$(BIN)/ruff format --check .

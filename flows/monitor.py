@@ -18,6 +18,7 @@ from retraining.jobs.job import TriggerType
 from retraining.monitoring.check import Check, Checked, Doors, make_report, run_check
 from retraining.monitoring.evaluation_page import evaluation_markdown
 from retraining.orchestrator.cancellation import find_cancellation, prompt_cancellation
+from retraining.orchestrator.connection import PrefectConnection
 from retraining.orchestrator.labels import MONITOR_FLOW_NAME
 from retraining.orchestrator.outdated import find_supersession, is_scheduled
 from retraining.orchestrator.triggers import PrefectTriggers
@@ -89,9 +90,9 @@ async def monitor(
 async def story(check: Check, settings: Settings) -> Checked:
     """The story of a check: find, fire, keep, show, and last of all the report."""
     # The server that this run belongs to, whatever else is configured.
-    async with PrefectTriggers(PREFECT_API_URL.value() or settings.prefect_api) as triggers:
+    async with PrefectConnection(PREFECT_API_URL.value() or settings.prefect_api) as connection:
         doors = Doors(
-            triggers=triggers,
+            triggers=PrefectTriggers(connection),
             registry=MlflowRegistry(settings.mlflow),
             runs=MlflowMonitoringRuns(settings.mlflow),
             find_spec=lambda name: load_catalog(settings.models, settings.models_path).get(name),

@@ -8,7 +8,7 @@ import pytest
 
 from tests.postgres import postgres_server
 from tests.servers import QUIET, mlflow_server, prefect_server
-from tests.stack.running import RunningStack, running_stack
+from tests.stack.running import MORE_MODELS, RunningStack, running_stack
 
 os.environ.update(QUIET)
 # OpenMP's threads spin while they wait; beside servers on two cores that costs more than the training.
@@ -41,5 +41,5 @@ def postgres_url() -> Iterator[str]:
 @pytest.fixture(scope="session")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStack]:
     """The whole stack, as `retraining up` runs it. For tests that leave it alive; mark them `stack`."""
-    with running_stack(tmp_path_factory.mktemp("stack") / "home") as running:
+    with running_stack(tmp_path_factory.mktemp("stack") / "home", env=MORE_MODELS) as running:
         yield running

@@ -83,11 +83,11 @@ def test_a_run_cancelled_in_the_prefect_ui_is_a_cancelled_job(stack: RunningStac
 
 def test_a_schedule_made_in_prefect_really_makes_jobs(stack: RunningStack) -> None:
     """Schedules exist and runs are made: the trap of SQLAlchemy 2.1, where the second never happens."""
-    deployment = deployment_id(stack, "profitability")
+    deployment = deployment_id(stack, "swift")
     [schedule] = stack.ask_prefect(
         "POST",
         f"/deployments/{deployment}/schedules",
-        [{"active": True, "schedule": {"interval": timedelta(seconds=20).total_seconds()}}],
+        [{"active": True, "schedule": {"interval": timedelta(seconds=5).total_seconds()}}],
     )
     try:
         [running] = until(lambda: stack.client().jobs(trigger_type="scheduled", status="running"), 120)

@@ -23,9 +23,18 @@ LATE = timedelta(seconds=60)
 REPLAYED = timedelta(days=7)
 """How far back a breach is looked for that a run repeats: for so long Prefect keeps events."""
 
+SETTLE_SECONDS = 0.3
+"""A run is first asked about so long after it came: all that came before it can be seen by then, though
+Prefect dates runs before it stores them, and tells of them in any order."""
+
 START = timedelta(seconds=30)
 """A run that a worker took in time does not make way for one that comes while its process starts. Otherwise a
-schedule whose runs follow each other faster than processes start would never get one to run."""
+schedule whose runs follow each other faster than processes start would never get one to run.
+
+A bound, though it is known when a worker took a run whose process is still starting: of a run that has
+started Prefect shows it no more, and everybody must tell one history, before the start and after; and the
+process of a worker that died never comes.
+"""
 CLOCKS = timedelta(minutes=5)
 """How far the clock of who found a breach may be ahead of Prefect's."""
 
@@ -53,6 +62,16 @@ class Admission:
 
 
 STARTS = Admission(Verdict.STARTS)
+
+
+def superseded(newer: UUID, due: datetime) -> Admission:
+    """What becomes of a run whose place a newer one of its schedule takes, which came due then."""
+    return Admission(Verdict.SUPERSEDED, f"superseded by run {newer}, due at {_moment(due)}")
+
+
+def makes_way(taken_at: datetime | None, newer_due: datetime) -> bool:
+    """Whether a newer run of its schedule takes a run's place: no worker had taken it when that came due."""
+    return taken_at is None or taken_at >= newer_due
 
 
 def unforeseeable(runs: Iterable[JobRun], admissions: Mapping[UUID, Admission], now: datetime) -> bool:
@@ -152,9 +171,7 @@ class _History:
                 return Admission(Verdict.JOINED, f"joined job {self._heir(run.id)}{decided.message}")
             case Verdict.SUPERSEDED:
                 newest = self._newest(run.id)
-                return Admission(
-                    Verdict.SUPERSEDED, f"superseded by run {newest.id}, due at {_moment(newest)}"
-                )
+                return superseded(newest.id, newest.created_at)
             case Verdict.STARTS | Verdict.SKIPPED:
                 return decided
 
@@ -176,10 +193,10 @@ class _History:
                 return Admission(Verdict.JOINED)
         late = (run.started_at or self._now) - run.created_at
         if cause.missed_runs == "skip" and late > LATE:
-            said = duration_text(timedelta(seconds=int(late.total_seconds())))
+            due, said = _moment(run.created_at), duration_text(timedelta(seconds=int(late.total_seconds())))
             return Admission(
                 Verdict.SKIPPED,
-                f"missed: it was due at {_moment(run)}, {said} ago, and the schedule skips missed runs",
+                f"missed: it was due at {due}, {said} ago, and the schedule skips missed runs",
             )
         return STARTS
 
@@ -192,7 +209,7 @@ class _History:
         gone = {
             earlier.id: earlier
             for earlier in waiting
-            if run.joined != earlier.id and _waited(earlier, run.created_at)
+            if run.joined != earlier.id and makes_way(_taken_at(earlier), run.created_at)
         }
         for earlier in gone.values():
             if not earlier.status.final:
@@ -235,9 +252,9 @@ def _schedule(run: JobRun) -> tuple[UUID, str] | None:
     return cause.trigger_id, cause.missed_runs
 
 
-def _waited(run: JobRun, at: datetime) -> bool:
-    """Whether no worker had taken the run by then, as far as its start tells."""
-    return run.started_at is None or run.started_at - START >= at
+def _taken_at(run: JobRun) -> datetime | None:
+    """When a worker took the run, at the earliest; None while nobody knows if its process comes in time."""
+    return None if run.started_at is None else run.started_at - START
 
 
 def _under_way(job: JobRun, at: datetime) -> bool:
@@ -256,5 +273,5 @@ def _under_way(job: JobRun, at: datetime) -> bool:
             return job.superseded_by is not None
 
 
-def _moment(run: JobRun) -> str:
-    return run.created_at.isoformat(timespec="seconds")
+def _moment(at: datetime) -> str:
+    return at.isoformat(timespec="seconds")

@@ -9,13 +9,19 @@ from datetime import UTC, datetime
 from uuid import UUID
 
 from retraining.jobs import repository
-from retraining.jobs.admission import STARTS, Admission, Verdict, admit, look_back, unforeseeable
+from retraining.jobs.admission import (
+    SETTLE_SECONDS,
+    STARTS,
+    Admission,
+    Verdict,
+    admit,
+    look_back,
+    unforeseeable,
+)
 from retraining.jobs.status import RetrainingStatus
 from retraining.orchestrator.values import JobRun, Orchestrator
 from retraining.store.database import Database
 
-SETTLE_SECONDS = 0.3
-"""Of runs made at once, the first to be heard of need not be the first in order: so long the others have."""
 AGAIN_SECONDS = 1.0
 """A run that a worker took before it was told what becomes of it finds out by itself: then look again."""
 TOLD_AT_ONCE = 8

@@ -54,11 +54,6 @@ def find_cancellation(run_id: UUID) -> State[Any] | None:
     return None
 
 
-def cancelled_before_start(run_id: UUID) -> bool:
-    """Whether the run was cancelled while this process was starting, see `find_cancellation`."""
-    return find_cancellation(run_id) is not None
-
-
 def was_cancelled(run_id: UUID) -> bool:
     """Whether the run is cancelled or to be cancelled; False if the server does not answer.
 

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import aclosing, asynccontextmanager
+from contextlib import aclosing, asynccontextmanager, suppress
 from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -12,6 +12,7 @@ from prefect.events.clients import PrefectEventSubscriber
 from pydantic import ValidationError
 
 from retraining.errors import OrchestratorUnavailable
+from retraining.jobs.admission import CLOCKS
 from retraining.jobs.job import TriggerType
 from retraining.monitoring.evaluation_page import plain_markdown
 from retraining.orchestrator.connection import PrefectConnection
@@ -23,6 +24,7 @@ from retraining.orchestrator.labels import (
     TEMPLATE_PREFIX,
     TRIGGER_RESOURCE,
 )
+from retraining.orchestrator.run_admission import of_models, runs_query
 from retraining.triggers.cause import Cause
 from retraining.triggers.evaluation import Evaluation
 
@@ -35,21 +37,47 @@ TYPE = "evaluation"
 PAGE = 100
 LOOKED_BACK = 20
 """Of a trigger's evaluations so many are looked at, if the newest is not enough. They may be long."""
-AUTOMATION_SECONDS = 0.4
-"""So long an automation takes to make its run, most of the time half of it."""
+AUTOMATION_SECONDS = 1.0
+"""So long an automation has to make its run, which takes it a fifth of this on an idle server."""
+AUTOMATION_POLL_SECONDS = 0.1
 SCORES = 20
 """As many as a cause carries."""
 _EVENTS = UUID("6f0b2f0a-6c1c-4c57-9a5e-0f3d1d1f5a86")
 """Namespace of the events' ids, so that an event that is sent again is the same event."""
 
 
-async def announce_breach(connection: PrefectConnection, evaluation: Evaluation, repetition: int = 0) -> None:
-    """Emit the event that the trigger's automation waits for; each repetition is an event of its own."""
+async def announce_breach(
+    connection: PrefectConnection,
+    evaluation: Evaluation,
+    repetition: int = 0,
+    seconds: float = AUTOMATION_SECONDS,
+) -> None:
+    """Emit the event that the trigger's automation waits for; each repetition is an event of its own.
+
+    Returns when the automation has made its run, or after `seconds`. If our next write met its transaction on
+    SQLite, Prefect would undo that one and try again two seconds later; one that is late has met another.
+    """
     drift = evaluation.trigger_type is TriggerType.DRIFT
     name = DRIFT_EVENT if drift else PERFORMANCE_EVENT
     await _emit(connection, name, evaluation, breach_cause(evaluation).model_dump(mode="json"), repetition)
-    # If our next write met the automation's on SQLite, Prefect would try that one again two seconds later.
-    await asyncio.sleep(AUTOMATION_SECONDS)
+    # The breach is told: without an answer it would only be told again.
+    with suppress(TimeoutError, OrchestratorUnavailable):
+        async with asyncio.timeout(seconds):
+            while True:
+                await asyncio.sleep(AUTOMATION_POLL_SECONDS)
+                if await _has_run(connection, evaluation):
+                    return
+
+
+async def _has_run(connection: PrefectConnection, evaluation: Evaluation) -> bool:
+    """Whether an automation has made a run for the breach."""
+    query = runs_query([evaluation.model_name], evaluation.at - CLOCKS)
+    found = await connection.ask(
+        f"look for the run of breach {evaluation.id}",
+        lambda client: client.read_flow_runs(**query, limit=PAGE),
+    )
+    runs = of_models([evaluation.model_name], found)
+    return any(run.cause is not None and run.cause.evaluation_id == evaluation.id for run in runs)
 
 
 def breach_cause(evaluation: Evaluation) -> Cause:

@@ -1,4 +1,4 @@
-"""Runs whose process is gone together with the worker that would have said so."""
+"""Runs whose process is gone together with the worker that would have said so, or that never had one."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -44,6 +44,23 @@ async def end_lost_runs(
         return [run.id for run in lost]
 
     return await connection.ask("end lost runs", end)
+
+
+async def give_back(connection: PrefectConnection, run_id: UUID) -> None:
+    """Let a run wait again for which the worker that took it has started no process; no other is touched.
+
+    Prefect takes the slot from such a run after a minute, and leaves it pending for ever.
+
+    Raises:
+        OrchestratorUnavailable: the server does not answer.
+    """
+
+    async def give(client: "PrefectClient") -> None:
+        run = await client.read_flow_run(run_id)
+        if run.state_type is StateType.PENDING and run.infrastructure_pid is None:
+            await client.set_flow_run_state(run_id, _truth(run), force=True)
+
+    await connection.ask(f"give flow run {run_id} back", give)
 
 
 async def _under_way(client: "PrefectClient", work_pool: str) -> "list[FlowRun]":

@@ -16,7 +16,9 @@ from prefect.client.schemas.filters import (
 from prefect.client.schemas.objects import FlowRun, State, StateType
 from prefect.client.schemas.sorting import FlowRunSort
 from prefect.exceptions import PrefectException
-from prefect.states import Cancelled
+
+from retraining.jobs.admission import makes_way, superseded
+from retraining.orchestrator.run_admission import ended_as
 
 NOT_GIVEN_UP = [StateType.SCHEDULED, StateType.PENDING, StateType.RUNNING, StateType.COMPLETED]
 PAGE = 200
@@ -34,9 +36,8 @@ async def find_supersession(run: FlowRun) -> State[Any] | None:
         return None
     if newer is None or newer.expected_start_time is None:
         return None
-    # In the words of `retraining.jobs.admission`, by which the run is found again.
-    due = newer.expected_start_time.isoformat(timespec="seconds")
-    return Cancelled(name="Superseded", message=f"superseded by run {newer.id}, due at {due}")
+    admission = superseded(newer.id, newer.expected_start_time)
+    return ended_as(admission.state_name, admission.message)
 
 
 async def find_newer_due_run(client: PrefectClient, run: FlowRun) -> FlowRun | None:
@@ -54,15 +55,17 @@ async def find_newer_due_run(client: PrefectClient, run: FlowRun) -> FlowRun | N
         flow_run_filter=FlowRunFilter(
             deployment_id=FlowRunFilterDeploymentId(any_=[run.deployment_id]),
             state=FlowRunFilterState(type=FlowRunFilterStateType(any_=NOT_GIVEN_UP)),
-            expected_start_time=FlowRunFilterExpectedStartTime(
-                after_=due, before_=await _taken_at(client, run)
-            ),
+            expected_start_time=FlowRunFilterExpectedStartTime(after_=due, before_=datetime.now(UTC)),
         ),
         sort=FlowRunSort.EXPECTED_START_TIME_DESC,
         limit=PAGE,
     )
-    newer = (one for one in found if one.id != run.id and _schedule_of(one) == schedule_id)
-    return next((one for one in newer if one.expected_start_time and one.expected_start_time > due), None)
+    taken_at = await _taken_at(client, run)
+    for one in found:
+        came = one.expected_start_time
+        if _schedule_of(one) == schedule_id and came and came > due and makes_way(taken_at, came):
+            return one
+    return None
 
 
 def is_scheduled(run: FlowRun) -> bool:
@@ -70,11 +73,10 @@ def is_scheduled(run: FlowRun) -> bool:
     return _schedule_of(run) is not None
 
 
-async def _taken_at(client: PrefectClient, run: FlowRun) -> datetime:
-    """When a worker took the run; now if none did."""
+async def _taken_at(client: PrefectClient, run: FlowRun) -> datetime | None:
+    """When a worker took the run; None if none did."""
     states = await client.read_flow_run_states(run.id)
-    taken = [state.timestamp for state in states if state.is_pending()]
-    return max(taken, default=datetime.now(UTC))
+    return max((state.timestamp for state in states if state.is_pending()), default=None)
 
 
 def _schedule_of(run: FlowRun) -> UUID | None:

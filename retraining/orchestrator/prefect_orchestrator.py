@@ -2,8 +2,8 @@
 
 import logging
 from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
-from datetime import UTC, datetime
+from contextlib import AbstractAsyncContextManager, suppress
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -34,6 +34,7 @@ from retraining.orchestrator.connection import REQUEST_SECONDS, PrefectConnectio
 from retraining.orchestrator.events import run_events
 from retraining.orchestrator.inspection import inspect
 from retraining.orchestrator.labels import FLOW_NAME, LABEL_PREFIX
+from retraining.orchestrator.lost_runs import give_back
 from retraining.orchestrator.promotion_lock import promotion_lock
 from retraining.orchestrator.run_admission import ended_as, of_models, runs_query
 from retraining.orchestrator.states import job_run
@@ -51,7 +52,8 @@ PAGE = 200
 """The most rows that Prefect's API gives in one answer."""
 PING_SECONDS = 2.0
 UNDER_WAY = [StateType.PENDING, StateType.RUNNING, StateType.PAUSED, StateType.CANCELLING]
-FINISHED = [StateType.COMPLETED, StateType.FAILED, StateType.CRASHED, StateType.CANCELLED]
+AHEAD = timedelta(days=1)
+"""So far at most the clock of a machine that runs jobs is ahead of ours."""
 
 
 class PrefectOrchestrator:
@@ -118,12 +120,36 @@ class PrefectOrchestrator:
         return sorted(runs.values(), key=lambda run: run.created_at)
 
     async def finished_runs(self, since: datetime | None) -> AsyncIterator[JobRun]:
-        """See `Orchestrator.finished_runs`. In the order in which they were due."""
-        ended = _in_state(FINISHED)
-        if since is not None:
-            ended["end_time"] = FlowRunFilterEndTime(after_=since)
-        async for run in self._runs(ended):
-            yield run
+        """See `Orchestrator.finished_runs`. The latest end first.
+
+        In that order Prefect looks at no run that ended before `since`. Asked by state as well, it would go
+        through all that ever ended, at every comparison. A run that ends meanwhile is not among them.
+        """
+        before = datetime.now(UTC) + AHEAD
+        seen: set[UUID] = set()
+        while True:
+            fitting = FlowRunFilter(
+                deployment_id=FlowRunFilterDeploymentId(is_null_=False),
+                end_time=FlowRunFilterEndTime(after_=since, before_=before),
+                id=FlowRunFilterId(not_any_=sorted(seen)) if seen else None,
+            )
+            ask_for_page = partial(
+                _page, fitting=fitting, limit=self._page_size, sort=FlowRunSort.END_TIME_DESC
+            )
+            page = await self._connection.ask("list finished flow runs", ask_for_page)
+            now = datetime.now(UTC)
+            for flow_run in page:
+                run = job_run(flow_run, now)
+                if run is not None and run.status.final:
+                    yield run
+            if len(page) < self._page_size:
+                return
+            last = page[-1].end_time
+            assert last is not None
+            seen = {flow_run.id for flow_run in page if flow_run.end_time == last} | (
+                seen if last == before else set()
+            )
+            before = last
 
     async def runs_of(self, model_names: Collection[str], since: datetime) -> list[JobRun]:
         """See `Orchestrator.runs_of`. In the order in which they came."""
@@ -153,6 +179,11 @@ class PrefectOrchestrator:
             return await self._connection.ask(f"end flow run {run_id}", end)
         except ObjectNotFound:
             return False
+
+    async def give_back(self, run_id: UUID) -> None:
+        """See `Orchestrator.give_back`."""
+        with suppress(ObjectNotFound):
+            await give_back(self._connection, run_id)
 
     async def cancel_run(self, run_id: UUID) -> JobRun:
         """See `Orchestrator.cancel_run`. A run that is cancelled, or being cancelled, stays as it is."""
@@ -315,11 +346,16 @@ def _in_state(states: list[StateType]) -> dict[str, Any]:
     return {"state": FlowRunFilterState(type=FlowRunFilterStateType(any_=states))}
 
 
-async def _page(client: "PrefectClient", fitting: FlowRunFilter, limit: int) -> "list[FlowRun]":
+async def _page(
+    client: "PrefectClient",
+    fitting: FlowRunFilter,
+    limit: int,
+    sort: FlowRunSort = FlowRunSort.EXPECTED_START_TIME_ASC,
+) -> "list[FlowRun]":
     return await client.read_flow_runs(
         flow_filter=FlowFilter(name=FlowFilterName(any_=[FLOW_NAME])),
         flow_run_filter=fitting,
-        sort=FlowRunSort.EXPECTED_START_TIME_ASC,
+        sort=sort,
         limit=limit,
     )
 

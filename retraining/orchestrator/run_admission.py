@@ -31,7 +31,7 @@ from prefect.exceptions import PrefectException
 from prefect.states import Cancelled
 
 from retraining.errors import OrchestratorUnavailable
-from retraining.jobs.admission import Admission, Verdict, admit, look_back, undecided
+from retraining.jobs.admission import SETTLE_SECONDS, Admission, Verdict, admit, look_back, undecided
 from retraining.jobs.status import RetrainingStatus
 from retraining.orchestrator.labels import FLOW_NAME
 from retraining.orchestrator.states import job_run
@@ -42,8 +42,6 @@ if TYPE_CHECKING:
     from prefect.client.schemas.objects import FlowRun, State
 
 PAGE = 200
-SETTLE_SECONDS = 0.3
-"""Prefect dates runs before it stores them: after so long every run dated before this one can be seen."""
 PUT_OFF = timedelta(minutes=5)
 """A run that found no free place is planned anew, a little later; it waits all the same."""
 NOT_FINAL = [StateType.PENDING, StateType.RUNNING, StateType.PAUSED, StateType.CANCELLING]

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 import httpx
-from prefect.client.schemas.actions import DeploymentScheduleCreate
 from prefect.client.schemas.filters import (
     FlowRunFilter,
     FlowRunFilterDeploymentId,
@@ -23,7 +22,6 @@ from prefect.client.schemas.filters import (
     FlowRunFilterStateType,
 )
 from prefect.client.schemas.objects import StateType
-from prefect.client.schemas.schedules import CronSchedule, IntervalSchedule
 from prefect.client.schemas.sorting import FlowRunSort
 from prefect.exceptions import ObjectNotFound
 from prefect.states import AwaitingConcurrencySlot, Cancelled
@@ -151,14 +149,10 @@ async def put_schedule(connection: PrefectConnection, deployment: Deployment, or
     """Make the deployment have the trigger's schedule as ordered."""
     found, parameters = deployment.find_schedule(order.trigger_id), _parameters(order)
     calendar = calendar_of(order.condition, order.created_at)
+    wanted = {"schedule": _schedule(calendar), "parameters": parameters, "active": order.enabled}
     doing = f"put the schedule of trigger {order.trigger_id}"
     if found is None:
-        new = DeploymentScheduleCreate(
-            schedule=_schedule(calendar),
-            active=order.enabled,
-            parameters=parameters,
-            slug=f"{SLUG_PREFIX}{order.trigger_id}",
-        )
+        new = {**wanted, "slug": f"{SLUG_PREFIX}{order.trigger_id}"}
         await connection.ask_in_turn(doing, lambda client: _create(client, deployment.id, new))
         if order.enabled:
             await plan_runs(connection, deployment)
@@ -167,12 +161,11 @@ async def put_schedule(connection: PrefectConnection, deployment: Deployment, or
         before = datetime.now(UTC)
         await connection.ask_in_turn(
             doing,
-            lambda client: client.update_deployment_schedule(
-                deployment.id,
-                found.id,
-                active=order.enabled,
-                schedule=_schedule(calendar),
-                parameters=parameters,
+            lambda client: client.request(
+                "PATCH",
+                "/deployments/{id}/schedules/{schedule_id}",
+                path_params={"id": deployment.id, "schedule_id": found.id},
+                json=wanted,
             ),
         )
         await plan_runs(connection, deployment, before)
@@ -180,13 +173,14 @@ async def put_schedule(connection: PrefectConnection, deployment: Deployment, or
         await _end_checks(connection, deployment, found)
 
 
-async def _create(client: "PrefectClient", deployment_id: UUID, new: DeploymentScheduleCreate) -> None:
+async def _create(client: "PrefectClient", deployment_id: UUID, new: Mapping[str, Any]) -> None:
+    of_deployment = {"id": deployment_id}
     try:
-        await client.create_deployment_schedules(deployment_id, [new])
+        await client.request("POST", "/deployments/{id}/schedules", path_params=of_deployment, json=[new])
     except httpx.HTTPStatusError:
         # Slugs are unique. Who comes second, or asks again after no answer, gets one of several errors.
-        made = await client.request("GET", "/deployments/{id}/schedules", path_params={"id": deployment_id})
-        if new.slug not in [one["slug"] for one in made.json()]:
+        made = await client.request("GET", "/deployments/{id}/schedules", path_params=of_deployment)
+        if new["slug"] not in [one["slug"] for one in made.json()]:
             raise
 
 
@@ -317,11 +311,12 @@ async def _plan(deployment_id: UUID, start: dict[str, str], client: "PrefectClie
             raise
 
 
-def _schedule(calendar: Mapping[str, Any]) -> CronSchedule | IntervalSchedule:
+def _schedule(calendar: Mapping[str, Any]) -> dict[str, Any]:
+    """A calendar of ours as Prefect's JSON."""
     if "cron" in calendar:
-        return CronSchedule(cron=calendar["cron"], timezone=calendar["timezone"])
-    anchor = datetime.fromisoformat(calendar["anchor"])
-    return IntervalSchedule(interval=parse_duration(calendar["every"]), anchor_date=anchor, timezone="UTC")
+        return {"cron": calendar["cron"], "timezone": calendar["timezone"]}
+    every = parse_duration(calendar["every"]).total_seconds()
+    return {"interval": every, "anchor_date": calendar["anchor"], "timezone": "UTC"}
 
 
 def _parameters(order: TriggerOrder) -> dict[str, Any]:

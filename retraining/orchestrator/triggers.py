@@ -3,8 +3,7 @@
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 from uuid import UUID
 
 from retraining.errors import TriggerNotFound
@@ -16,7 +15,7 @@ from retraining.orchestrator.automations import (
     remove_automation,
     set_automation_enabled,
 )
-from retraining.orchestrator.connection import REQUEST_SECONDS, PrefectConnection
+from retraining.orchestrator.connection import PrefectConnection
 from retraining.orchestrator.evaluations import (
     announce_breach,
     evaluation_events,
@@ -48,34 +47,10 @@ DEPLOYMENTS_AT_ONCE = 50
 class PrefectTriggers:
     """The `TriggerOrchestrator` on a Prefect server."""
 
-    def __init__(
-        self,
-        api: str | PrefectConnection,
-        auth_string: str | None = None,
-        *,
-        request_seconds: float = REQUEST_SECONDS,
-        page_size: int = PAGE,
-    ) -> None:
-        """`api` is an address, to be entered, or a connection that somebody else opens and closes.
-
-        `auth_string` is user:password; None takes Prefect's own setting PREFECT_API_AUTH_STRING.
-        """
+    def __init__(self, connection: PrefectConnection, *, page_size: int = PAGE) -> None:
+        """`connection` is opened and closed by somebody else."""
+        self._connection = connection
         self._page_size = page_size
-        self._connection = (
-            PrefectConnection(api, auth_string, request_seconds) if isinstance(api, str) else api
-        )
-
-    async def __aenter__(self) -> Self:
-        await self._connection.__aenter__()
-        return self
-
-    async def __aexit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        await self._connection.__aexit__(exc_type, exc, traceback)
 
     async def put_trigger(self, order: TriggerOrder) -> None:
         """See `TriggerOrchestrator.put_trigger`."""

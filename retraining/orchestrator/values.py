@@ -126,7 +126,7 @@ class Orchestrator(Protocol):
         ...
 
     def finished_runs(self, since: datetime | None) -> AsyncIterator[JobRun]:
-        """Runs that ended at or after `since` (all if None), in the order in which they were due."""
+        """Runs that ended at or after `since` (all if None), the latest end first."""
         ...
 
     async def runs_of(self, model_names: Collection[str], since: datetime) -> list[JobRun]:
@@ -137,6 +137,13 @@ class Orchestrator(Protocol):
         """Cancel a run under a name of its own, but only while no worker has taken it.
 
         Returns whether it is cancelled now. One that is gone is none that waits.
+        """
+        ...
+
+    async def give_back(self, run_id: UUID) -> None:
+        """Let a run wait again that a worker took without starting a process for it; harmless for others.
+
+        Only when no process can be on its way any more: the worker is dead.
         """
         ...
 

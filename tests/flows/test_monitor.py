@@ -80,8 +80,8 @@ async def artifacts_of(state: State[Any]) -> dict[str, Artifact]:
 
 
 async def kept(prefect_api: str, trigger_id: UUID) -> Evaluation | None:
-    async with PrefectTriggers(prefect_api) as triggers:
-        return await triggers.latest_evaluation(trigger_id)
+    async with PrefectConnection(prefect_api) as connection:
+        return await PrefectTriggers(connection).latest_evaluation(trigger_id)
 
 
 async def put_trigger(prefect_api: str) -> UUID:

@@ -9,7 +9,7 @@ from prefect import get_client
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId
 from prefect.client.schemas.objects import FlowRun, State
 
-from flows.retrain import retrain
+from flows.retrain import evaluate, retrain
 from retraining.monitoring.performance_reference import find_performance_reference
 from retraining.registry.mlflow_registry import MlflowRegistry
 from tests.flows.models import DAY
@@ -132,6 +132,7 @@ def test_a_silent_registry_fails_the_job_and_the_next_one_works(
     monkeypatch: pytest.MonkeyPatch, mlflow_url: str
 ) -> None:
     """MLflow down: the job says so; MLflow back: the next job registers."""
+    monkeypatch.setattr(evaluate, "retry_delay_seconds", [0.1])  # it waits 21 s in all
     monkeypatch.setenv("RETRAINING_MLFLOW_URL", "http://127.0.0.1:9")
     state = run("fragile")
     assert state.is_failed()

@@ -6,6 +6,7 @@ from uuid import UUID, uuid4
 import pytest
 from prefect.client.orchestration import PrefectClient
 
+from retraining.orchestrator.connection import PrefectConnection
 from retraining.orchestrator.prefect_orchestrator import PrefectOrchestrator
 from retraining.orchestrator.triggers import PrefectTriggers
 from tests.orchestrator.trigger_world import FakeTriggerWorld, PrefectTriggerWorld, TriggerWorld
@@ -59,8 +60,8 @@ async def prefect_triggers(
     prefect_api: str, client: PrefectClient, model: str
 ) -> AsyncIterator[PrefectTriggerWorld]:
     """The model deployed on the real server, with its monitor."""
-    async with PrefectTriggers(prefect_api, request_seconds=60) as triggers:
-        world = PrefectTriggerWorld(triggers, client, model)
+    async with PrefectConnection(prefect_api, request_seconds=60) as connection:
+        world = PrefectTriggerWorld(PrefectTriggers(connection), client, model)
         await world.deploy_again()
         yield world
 

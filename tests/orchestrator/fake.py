@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequen
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
+from operator import itemgetter
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -70,8 +71,9 @@ class FakeOrchestrator(FakeServer[RunEvent]):
 
     async def finished_runs(self, since: datetime | None) -> AsyncIterator[JobRun]:
         self._ask("finished_runs")
-        for run in sorted(self.runs.values(), key=lambda run: run.created_at):
-            if run.completed_at is not None and (since is None or run.completed_at >= since):
+        ended = [(run.completed_at, run) for run in self.runs.values() if run.completed_at is not None]
+        for at, run in sorted(ended, key=itemgetter(0), reverse=True):
+            if since is None or at >= since:
                 self._ask("finished_runs")
                 yield run
 

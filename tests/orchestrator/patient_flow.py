@@ -8,9 +8,9 @@ from typing import Any
 from prefect import flow
 from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
-from prefect.states import Cancelled, Completed
+from prefect.states import Completed
 
-from retraining.orchestrator.cancellation import cancelled_before_start, prompt_cancellation
+from retraining.orchestrator.cancellation import find_cancellation, prompt_cancellation
 from retraining.orchestrator.labels import FLOW_NAME
 
 
@@ -21,8 +21,8 @@ def retrain(
     """Leave a file, then wait for `seconds`."""
     chosen = parameters or {}
     run_id = flow_run.id
-    if cancelled_before_start(run_id):
-        return Cancelled(message="cancelled before it started")
+    if (cancelled := find_cancellation(run_id)) is not None:
+        return cancelled
     with prompt_cancellation(run_id):
         Path(chosen["begun"]).touch()
         time.sleep(chosen["seconds"])

@@ -155,7 +155,7 @@ async def test_finished_runs_since_a_moment_leave_out_those_before(world: World)
     everything = [run.id async for run in world.orchestrator.finished_runs(None) if run.id in {early, late}]
     newer = [run.id async for run in world.orchestrator.finished_runs(ended_at) if run.id in {early, late}]
 
-    assert everything == [early, late]
+    assert everything == [late, early]
     assert newer == [late]
 
 

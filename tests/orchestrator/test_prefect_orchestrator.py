@@ -17,7 +17,7 @@ from prefect.states import Cancelling, Completed, Pending, Running, Scheduled
 
 from retraining.errors import NotDeployed, OrchestratorRefused
 from retraining.jobs.status import RetrainingStatus
-from retraining.orchestrator.cancellation import cancelled_before_start
+from retraining.orchestrator.cancellation import find_cancellation
 from retraining.orchestrator.labels import PROGRESS_EVENT
 from retraining.orchestrator.prefect_orchestrator import PAGE, PrefectOrchestrator
 from retraining.orchestrator.values import RunRequest
@@ -160,7 +160,7 @@ async def test_cancelling_while_the_process_starts_ends_the_run_at_once(
     run = await prefect_world.orchestrator.create_run(request(prefect_world.model))
     await client.set_flow_run_state(run.id, Pending())
     with temporary_settings({PREFECT_API_URL: prefect_api}):
-        early = await asyncio.to_thread(cancelled_before_start, run.id)
+        early = await asyncio.to_thread(find_cancellation, run.id)
 
     cancelled = await prefect_world.orchestrator.cancel_run(run.id)
 
@@ -168,8 +168,10 @@ async def test_cancelling_while_the_process_starts_ends_the_run_at_once(
     assert cancelled.message == "cancelled before it started"
     await client.set_flow_run_state(run.id, Running())
     with temporary_settings({PREFECT_API_URL: prefect_api}):
-        late = await asyncio.to_thread(cancelled_before_start, run.id)
-    assert (early, late) == (False, True)
+        late = await asyncio.to_thread(find_cancellation, run.id)
+    assert early is None
+    assert late is not None
+    assert (late.name, late.message) == ("Cancelled", "cancelled before it started")
 
 
 async def test_a_run_that_the_prefect_ui_left_cancelling_before_it_started_ends_as_well(

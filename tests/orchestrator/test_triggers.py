@@ -15,7 +15,7 @@ from prefect.states import AwaitingConcurrencySlot, Running
 
 from retraining.errors import OrchestratorUnavailable
 from retraining.orchestrator.connection import PrefectConnection
-from retraining.orchestrator.evaluations import breach_cause
+from retraining.orchestrator.evaluations import announce_breach, breach_cause
 from retraining.orchestrator.prefect_orchestrator import PrefectOrchestrator
 from retraining.orchestrator.triggers import PrefectTriggers
 from retraining.orchestrator.values import RunEvent
@@ -247,6 +247,23 @@ async def test_a_breach_starts_a_job_which_knows_its_cause(
     assert cause.scores == scores
 
 
+async def test_a_breach_is_announced_once_its_run_is_there(
+    prefect_triggers: PrefectTriggerWorld, prefect_api: str
+) -> None:
+    """Whoever writes next would be in the way of the automation's transaction."""
+    world = prefect_triggers
+    order = a_monitor(world.model)
+    await world.triggers.put_trigger(order)
+    evaluation = breach(order.trigger_id, world.model)
+    async with PrefectConnection(prefect_api, request_seconds=60) as connection, asyncio.timeout(60):
+        await announce_breach(connection, evaluation, seconds=120)
+
+    [run] = await runs_on(world)
+    cause = find_cause(run.parameters.get("cause"))
+    assert cause is not None
+    assert cause.evaluation_id == evaluation.id
+
+
 async def test_a_breach_that_is_announced_again_starts_nothing_more(
     prefect_triggers: PrefectTriggerWorld, door: PrefectOrchestrator
 ) -> None:
@@ -437,7 +454,8 @@ async def test_everything_is_seen_page_by_page(
             an_evaluation(trigger_id=order.trigger_id, model_name=world.model)
         )
 
-    async with PrefectTriggers(prefect_api, request_seconds=60, page_size=2) as triggers:
+    async with PrefectConnection(prefect_api, request_seconds=60) as connection:
+        triggers = PrefectTriggers(connection, page_size=2)
         found = await triggers.triggers_seen()
         kept = [one.trigger_id async for one in triggers.kept_evaluations(None)]
 

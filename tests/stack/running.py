@@ -5,7 +5,7 @@ import signal
 import stat
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +22,13 @@ from tests.stack.waiting import until
 START_SECONDS = 120
 STOP_SECONDS = 15
 """What the product promises."""
+MORE_MODELS = {
+    "RETRAINING_MODELS": ",".join(
+        f"tests.stack.models:{model}" for model in ("patient", "swift", "swift_all", "swift_skip")
+    ),
+    "RETRAINING_MODELS_PATH": str(Path(__file__).parents[2]),
+}
+"""The environment of a stack that is to have the models of `tests.stack.models` too."""
 
 
 @dataclass(frozen=True)
@@ -58,12 +65,20 @@ class RunningStack:
         """What the Prefect UI does: its API. Asks again while the server is busy, as Prefect's clients do."""
 
         def answer() -> httpx.Response | None:
-            answer = httpx.request(method, f"{self.prefect_api_url}{path}", json=body, timeout=20)
+            answer = httpx.request(method, f"{self.prefect_api_url}{path}", json=body, timeout=60)
             return None if answer.status_code == httpx.codes.SERVICE_UNAVAILABLE else answer
 
-        answered = cast("httpx.Response", until(answer))
+        answered = cast("httpx.Response", until(answer, 60))
         answered.raise_for_status()
         return answered.json() if answered.content else None
+
+    @contextmanager
+    def outage(self, *pids: int) -> Iterator[None]:
+        """Components that are killed with their process groups, and started again when the block is over."""
+        with stopped(self.pids.supervisor):
+            for pid in pids:
+                os.killpg(pid, signal.SIGKILL)
+            yield
 
     def processes(self) -> set[int]:
         """Everything that belongs to the stack, beside its supervisor and the watchdog."""
@@ -71,13 +86,28 @@ class RunningStack:
 
 
 @contextmanager
-def up(home: Path, said: Path, *options: str, cwd: Path | None = None) -> Iterator[subprocess.Popen[bytes]]:
+def stopped(*pids: int) -> Iterator[None]:
+    """Processes that do nothing for a while."""
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for pid in pids:
+            os.kill(pid, signal.SIGCONT)
+
+
+@contextmanager
+def up(
+    home: Path, said: Path, *options: str, cwd: Path | None = None, env: Mapping[str, str] = {}
+) -> Iterator[subprocess.Popen[bytes]]:
     """`retraining up` on free ports; no process is left after the block."""
     ports = ("--api-port", "0", "--prefect-port", "0", "--mlflow-port", "0")
     with said.open("wb") as output:
         process = subprocess.Popen(
             [sys.executable, "-P", "-m", "retraining.cli", "up", "--home", str(home), *ports, *options],
             cwd=cwd,
+            env={**os.environ, **env},
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
@@ -96,11 +126,13 @@ def up(home: Path, said: Path, *options: str, cwd: Path | None = None) -> Iterat
 
 
 @contextmanager
-def running_stack(home: Path, *options: str, cwd: Path | None = None) -> Iterator[RunningStack]:
+def running_stack(
+    home: Path, *options: str, cwd: Path | None = None, env: Mapping[str, str] = {}
+) -> Iterator[RunningStack]:
     """A stack that is ready."""
     home.parent.mkdir(parents=True, exist_ok=True)
     said = home.parent / f"{home.name}-said.txt"
-    with up(home, said, *options, cwd=cwd) as process:
+    with up(home, said, *options, cwd=cwd, env=env) as process:
         until(lambda: (home / "stack.json").exists() or process.poll() is not None, START_SECONDS)
         assert process.poll() is None, said.read_text()
         where = read_stack_file(home).addresses

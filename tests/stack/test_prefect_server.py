@@ -1,4 +1,4 @@
-"""The Prefect server's garbage collection, away from its event loop."""
+"""The Prefect server's garbage collection, away from its event loop, and its knowledge of time zones."""
 
 import gc
 import subprocess
@@ -34,3 +34,32 @@ def test_garbage_is_collected_in_a_thread_of_its_own() -> None:
     )
     assert said.stdout.strip() == "['garbage collection']"
     assert gc.isenabled()
+
+
+SCHEDULES = """
+import sys
+from retraining.stack import prefect_server
+
+opened = []
+
+def watch(event, arguments):
+    if event == "open" and any(name in str(arguments[0]) for name in ("zoneinfo", "tzdata")):
+        opened.append(arguments[0])
+
+prefect_server.remember_time_zones()
+sys.addaudithook(watch)
+from prefect.server.schemas.schedules import CronSchedule
+
+counts = []
+for _ in range(3):
+    CronSchedule(cron="30 2 * * *", timezone="Europe/Berlin")
+    counts.append(len(opened))
+print(counts[0] > 0, counts[0] == counts[2])
+"""
+
+
+def test_the_machines_time_zones_are_looked_up_once_for_all_schedules() -> None:
+    said = subprocess.run(
+        [sys.executable, "-c", SCHEDULES], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert said.stdout.strip() == "True True"

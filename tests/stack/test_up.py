@@ -14,12 +14,15 @@ from pathlib import Path
 import httpx
 import pytest
 
+from retraining.cli.client import FacadeClient
 from retraining.stack.processes import alive
-from tests.stack.running import STOP_SECONDS, RunningStack, mode, running_stack, up
+from tests.stack.running import MORE_MODELS, STOP_SECONDS, RunningStack, mode, running_stack, up
 from tests.stack.waiting import until
 
 pytestmark = pytest.mark.stack
 ENDLESS = {"max_iter": 20_000}
+PATIENT = "test-patient"
+JOB_SECONDS = 120
 
 
 @pytest.fixture(scope="module")
@@ -31,6 +34,13 @@ def own_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStack
         (project / name / "__init__.py").write_text("raise RuntimeError('another package of this name')\n")
     home = tmp_path_factory.mktemp("own") / "home"
     with running_stack(home, "--workers", "2", cwd=project) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def second_life(own_stack: RunningStack) -> Iterator[RunningStack]:
+    """The same home again, after the stack was stopped in the middle of a job."""
+    with running_stack(own_stack.home, env=MORE_MODELS) as running:
         yield running
 
 
@@ -122,11 +132,37 @@ def test_sigterm_ends_everything_even_a_running_job(own_stack: RunningStack) -> 
     assert not (own_stack.home / "stack.json").exists()
 
 
-def test_a_job_that_was_stopped_with_the_stack_says_so(own_stack: RunningStack) -> None:
+def test_a_job_that_was_stopped_with_the_stack_says_so(second_life: RunningStack) -> None:
     """Prefect and the facade know its end when the stack comes back in the same home."""
-    with running_stack(own_stack.home) as again, again.client() as facade:
+    with second_life.client() as facade:
         (job,) = until(lambda: facade.jobs(status="failed"))
         assert "termination signal" in job["error_message"]
+
+
+def test_a_job_outlives_its_worker(second_life: RunningStack, tmp_path: Path) -> None:
+    """kill -9 of the worker and its process group: the job completes."""
+    with second_life.client() as facade:
+        job_id = _training(facade, tmp_path)
+        os.killpg(second_life.pids.workers[0], signal.SIGKILL)
+        (tmp_path / "enough").touch()
+        assert until(lambda: _end_of(facade, job_id), JOB_SECONDS) == "completed"
+
+
+def test_a_stack_that_was_killed_tells_the_truth_when_it_is_back(
+    second_life: RunningStack, tmp_path: Path
+) -> None:
+    """kill -9 of everything in the middle of a job: the job failed, and the next one runs."""
+    with second_life.client() as facade:
+        lost = _training(facade, tmp_path)
+    second_life.process.kill()
+    second_life.process.wait()
+    until(lambda: not second_life.processes(), 30)
+    (second_life.home / "stack.json").unlink(missing_ok=True)
+    with running_stack(second_life.home, env=MORE_MODELS) as third_life, third_life.client() as facade:
+        assert until(lambda: _end_of(facade, lost), 30) == "failed"
+        assert "killed together with its worker" in facade.job(lost)["error_message"]
+        following = facade.start_job(PATIENT, {})["job_id"]
+        assert until(lambda: _end_of(facade, following), JOB_SECONDS) == "completed"
 
 
 def test_nothing_outlives_a_supervisor_that_is_killed(tmp_path: Path) -> None:
@@ -169,3 +205,15 @@ def _up(*options: str) -> subprocess.CompletedProcess[str]:
     free = [f"--{name}-port=0" for name in ("api", "prefect", "mlflow") if f"--{name}-port" not in options]
     command = [sys.executable, "-m", "retraining.cli", "up", *free, *options]
     return subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+
+
+def _training(facade: FacadeClient, folder: Path) -> str:
+    """A job in the middle of its training, which ends once the folder has a file `enough`."""
+    job_id: str = facade.start_job(PATIENT, {"until": str(folder / "enough")})["job_id"]
+    until(lambda: facade.job(job_id)["stage"] == "training", JOB_SECONDS)
+    return job_id
+
+
+def _end_of(facade: FacadeClient, job_id: str) -> str | None:
+    status = str(facade.job(job_id)["status"])
+    return status if status in {"completed", "failed", "cancelled"} else None

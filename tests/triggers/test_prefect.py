@@ -13,6 +13,7 @@ from prefect.client.schemas.schedules import CronSchedule
 
 from retraining.catalog.discovery import Catalog
 from retraining.errors import NotDeployed, TriggerNotFound
+from retraining.orchestrator.connection import PrefectConnection
 from retraining.orchestrator.triggers import PrefectTriggers
 from retraining.store.database import Database
 from retraining.triggers.service import TriggerService
@@ -68,8 +69,8 @@ async def team(prefect_api: str) -> AsyncIterator[Team]:
 
 @pytest.fixture
 async def door(prefect_api: str) -> AsyncIterator[PrefectTriggers]:
-    async with PrefectTriggers(prefect_api, request_seconds=60) as door:
-        yield door
+    async with PrefectConnection(prefect_api, request_seconds=60) as connection:
+        yield PrefectTriggers(connection)
 
 
 @pytest.fixture
