@@ -9,14 +9,17 @@ import argparse
 import os
 import platform
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
-from benchmarks import drift, sources, triggers
-from benchmarks.ratio import Line, print_lines
+from benchmarks import drift, performance, sources, triggers
+from benchmarks.ratio import Line, table
 
+RESULTS = Path(__file__).parents[1] / "build" / "benchmarks.md"
 QUICK_DRIFT = (
     *("--rows", "100000", "--rounds", "1", "--memory-rows", "1000000"),
     *("--pairs", "20", "--evidently-pairs", "2"),
 )
+QUICK_PERFORMANCE = ("--trials", "300")
 QUICK_TRIGGERS = ("--triggers", "60", "--models", "12")
 
 
@@ -25,6 +28,7 @@ def lines(*, quick: bool, nannyml_python: str | None) -> Iterator[Line]:
     yield from (ratio.line() for ratio in sources.ratios(rows=300_000 if quick else sources.ROWS))
     peer = () if nannyml_python is None else ("--nannyml-python", nannyml_python)
     yield from drift.lines((*(QUICK_DRIFT if quick else ()), *peer))
+    yield from performance.lines(QUICK_PERFORMANCE if quick else ())
     yield from triggers.lines(QUICK_TRIGGERS if quick else ())
 
 
@@ -34,8 +38,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--quick", action="store_true", help="smaller, in about two minutes")
     parser.add_argument("--nannyml-python", help="an interpreter with nannyml and statsmodels")
     chosen = parser.parse_args(arguments)
-    print(f"{platform.platform()}, {os.cpu_count()} processors, Python {platform.python_version()}\n")
-    print_lines([*lines(quick=chosen.quick, nannyml_python=chosen.nannyml_python)])
+    machine = f"{platform.platform()}, {os.cpu_count()} processors, Python {platform.python_version()}"
+    print(f"{machine}\n", flush=True)
+    RESULTS.parent.mkdir(parents=True, exist_ok=True)
+    found = []
+    for line in lines(quick=chosen.quick, nannyml_python=chosen.nannyml_python):
+        found.append(line)
+        # After each: a run that breaks off has not measured for nothing.
+        RESULTS.write_text(f"{machine}\n\n{table(found)}\n")
+    print(f"\n{table(found)}\n\nkept in {RESULTS.relative_to(RESULTS.parents[1])}")
 
 
 if __name__ == "__main__":

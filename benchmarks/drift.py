@@ -59,7 +59,7 @@ class Measured(NamedTuple):
 
 
 def twenty_columns(rows: int, seed: int, *, drifted: bool) -> pl.DataFrame:
-    """15 numeric and 5 categorical columns, 8 of them moved if `drifted`."""
+    """15 numeric and 5 categorical columns, 8 of them moved if `drifted`, in order of time (`at`)."""
     random = np.random.default_rng(seed)
     columns: dict[str, pl.Series] = {}
     for position in range(15):
@@ -80,7 +80,8 @@ def twenty_columns(rows: int, seed: int, *, drifted: bool) -> pl.DataFrame:
         columns[f"categorical_{count}"] = pl.Series(
             names[random.choice(count, rows, p=shares / shares.sum())]
         )
-    return pl.DataFrame(columns)
+    columns["at"] = pl.Series(np.arange(seed, seed + rows)).cast(pl.Datetime("ms")).cast(pl.Datetime("us"))
+    return pl.DataFrame(columns).with_columns(pl.col("at").dt.offset_by("30y"))
 
 
 def write_columns(file: Path, rows: int, seed: int, row_group: int = 131_072) -> None:
@@ -107,7 +108,7 @@ def measure(way: str, files: Sequence[Path], runs: int, python: str = sys.execut
 
 def store_profile(reference: pl.DataFrame, file: Path) -> None:
     """What the check starts from: made when the champion was trained, not when it is checked."""
-    file.write_bytes(dump_profile(build_profile(reference, reference.columns)))
+    file.write_bytes(dump_profile(build_profile(reference, reference.drop("at").columns)))
 
 
 def speed(folder: Path, rows: int, rounds: int, peers: dict[str, str]) -> Iterator[Line]:

@@ -14,13 +14,13 @@ from pathlib import Path
 
 
 def read_only(_reference: str, current: str, _profile: str) -> Callable[[], object]:
-    """Merely read every column once with polars: what no check can do without."""
+    """Merely read every feature once with polars: what no check can do without."""
     import polars as pl
 
     def run() -> object:
         rows = pl.scan_parquet(current)
         columns = []
-        for name, dtype in rows.collect_schema().items():
+        for name, dtype in rows.drop("at").collect_schema().items():
             value = pl.col(name)
             columns += [value.min().alias(f"{name} min"), value.max().alias(f"{name} max")]
             if dtype.is_numeric():
@@ -31,16 +31,61 @@ def read_only(_reference: str, current: str, _profile: str) -> Callable[[], obje
 
 
 def ours(_reference: str, current: str, profile: str) -> Callable[[], object]:
-    """Load the stored profile, scan the file, decide."""
+    """What the monitor does, from source to finding: load the profile, find the window, scan, decide."""
+    from datetime import UTC, datetime, timedelta
+    from typing import Any, cast
+
     import polars as pl
 
-    from retraining.drift.profile_format import load_profile
-    from retraining.drift.scan import scan_window
-    from retraining.drift.verdict import check_drift
+    from retraining.catalog.spec import ModelSpec
+    from retraining.drift.profile_format import FILE_NAME, load_profile
+    from retraining.monitoring.drift_check import check_drift
+    from retraining.monitoring.reference import FACTS_FILE
+    from retraining.registry.values import ModelVersion, Registry
+    from retraining.sources.parquet import ParquetSource
+    from retraining.triggers.condition import DriftCondition
+
+    rows = pl.scan_parquet(current).select(pl.len()).collect().item()
+    start = datetime(2000, 1, 1, tzinfo=UTC)
+    end = start + timedelta(milliseconds=rows + 2)  # one row a millisecond
+    champion = ModelVersion(
+        *("benchmark", "1", start, None, None, None, None),
+        {},
+        {},
+        fingerprint=None,
+        holdout=None,
+        decision=None,
+    )
+    facts = f'{{"start": "{start.isoformat()}", "end": "{start.isoformat()}", "rows": 1}}'
+
+    class Stored:
+        """A registry that has answered."""
+
+        def find_champion(self, _model_name: str) -> ModelVersion:
+            return champion
+
+        def read_file(self, _version: ModelVersion, path: str) -> bytes:
+            return {FILE_NAME: Path(profile).read_bytes(), FACTS_FILE: facts.encode()}[path]
+
+    def unused(_parameters: Any) -> Any:
+        raise NotImplementedError
+
+    spec = ModelSpec(
+        name="benchmark",
+        task="regression",
+        source=ParquetSource(current),
+        label="label",
+        features=tuple(load_profile(Path(profile).read_bytes()).columns),
+        time_column="at",
+        metric="mae",
+        estimator=unused,
+    )
 
     def run() -> object:
-        reference = load_profile(Path(profile).read_bytes())
-        return check_drift(reference, scan_window(reference, pl.scan_parquet(current)))
+        found = check_drift(spec, DriftCondition(), cast("Registry", Stored()), end)
+        if found.rows != rows:
+            raise RuntimeError(f"{found.rows} of {rows} rows: {found.reason}")
+        return found
 
     return run
 
@@ -52,7 +97,7 @@ def evidently(reference: str, current: str, _profile: str) -> Callable[[], objec
     from evidently.presets import DataDriftPreset
 
     def run() -> object:
-        frames = [pd.read_parquet(file) for file in (current, reference)]
+        frames = [pd.read_parquet(file).drop(columns="at") for file in (current, reference)]
         numeric = list(frames[0].select_dtypes("number"))
         definition = DataDefinition(
             numerical_columns=numeric,
@@ -71,7 +116,7 @@ def nannyml(reference: str, current: str, _profile: str) -> Callable[[], object]
 
     def run() -> object:
         before, after = pd.read_parquet(reference), pd.read_parquet(current)
-        calculator = nml.UnivariateDriftCalculator(column_names=list(before))
+        calculator = nml.UnivariateDriftCalculator(column_names=list(before.columns.drop("at")))
         return calculator.fit(before).calculate(after).to_df()
 
     return run

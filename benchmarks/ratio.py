@@ -33,11 +33,14 @@ def at_least(what: str, measured: float, bound: float, unit: str = "x") -> Line:
     return Line(what, f"{measured:,.2f} {unit}", f">= {bound:g} {unit}", measured >= bound)
 
 
+def table(lines: Iterable[Line]) -> str:
+    """All of them as one table, in Markdown."""
+    return "\n".join(["| figure | measured | should be | is it |", "|---|---:|---:|---:|", *map(str, lines)])
+
+
 def print_lines(lines: Iterable[Line]) -> None:
-    """All of them as one table."""
-    print("\n| figure | measured | should be | is it |\n|---|---:|---:|---:|")
-    for line in lines:
-        print(line, flush=True)
+    """Print the table of them."""
+    print(f"\n{table(lines)}")
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, field_validator
 from pydantic import Field as Described
-from sqlalchemy import Index
+from sqlalchemy import Index, text
 from sqlmodel import Field, SQLModel
 
 from retraining.jobs.plain import refuse_unstorable
@@ -113,17 +113,31 @@ class JobBase(SQLModel):
     mlflow_run_url: str | None = Field(default=None, description="Where MLflow shows the training.")
 
 
+IS_UNFINISHED = text("status IN ('pending', 'running')")
+
+
 class RetrainingJob(JobBase, Table, table=True):
     """One retraining of one model: a Prefect flow run, with the same id."""
 
     __tablename__ = "retraining_jobs"
     __table_args__ = (
-        # One index for each filter, all in the order of the pages: newest first, by key, without a sort.
+        # One index for each combination of filters, all in the order of the pages: newest first, by key,
+        # without a sort. With one of them missing, who looks for a rare job reads a whole table of others.
         Index(None, "created_at", "id"),
         Index(None, "model_name", "created_at", "id"),
         Index(None, "status", "created_at", "id"),
-        Index(None, "model_name", "status", "created_at", "id"),
         Index(None, "trigger_type", "created_at", "id"),
+        Index(None, "model_name", "status", "created_at", "id"),
+        Index(None, "model_name", "trigger_type", "created_at", "id"),
+        Index(None, "status", "trigger_type", "created_at", "id"),
+        Index(None, "model_name", "status", "trigger_type", "created_at", "id"),
+        # What waits or runs is looked for again and again, and is little.
+        Index(
+            "ix_retraining_jobs_unfinished",
+            "model_name",
+            sqlite_where=IS_UNFINISHED,
+            postgresql_where=IS_UNFINISHED,
+        ),
     )
     model_config = {"json_schema_extra": {"examples": [JOB_EXAMPLE]}}
 

@@ -4,7 +4,7 @@ from datetime import datetime
 from enum import StrEnum
 from uuid import UUID
 
-from sqlalchemy import BigInteger, Column, Index, Integer
+from sqlalchemy import BigInteger, Column, Index, Integer, text
 from sqlmodel import Field
 
 from retraining.jobs.job import StatusWord
@@ -27,13 +27,22 @@ class EventWord(Word):
     words = EventKind
 
 
+IS_PROGRESS = text("kind = 'progress'")
+
+
 class JobEvent(Table, table=True):
     """One change of one job, as the feed delivers it; its id is the `Last-Event-ID`."""
 
     __tablename__ = "retraining_job_events"
     __table_args__ = (
         Index(None, "job_id", "id"),
-        Index(None, "at"),
+        # Of progress alone, which is forgotten after a while: states stay, and are many.
+        Index(
+            "ix_retraining_job_events_progress_at",
+            "at",
+            sqlite_where=IS_PROGRESS,
+            postgresql_where=IS_PROGRESS,
+        ),
         # SQLite would otherwise give an id again after its row was deleted, and a resuming reader miss it.
         {"sqlite_autoincrement": True},
     )

@@ -4,17 +4,25 @@ from collections.abc import Collection, Sequence
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import Uuid, func, literal, tuple_
+from sqlalchemy import Uuid, bindparam, func, literal, tuple_
 from sqlmodel import col, delete, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from retraining.jobs.cursor import Position
-from retraining.jobs.job import JobFilter, RetrainingJob
-from retraining.jobs.records import EventKind, JobCause, JobEvent, StartRequest, SyncMark
+from retraining.jobs.job import JobFilter, RetrainingJob, StatusWord
+from retraining.jobs.records import EventKind, EventWord, JobCause, JobEvent, StartRequest, SyncMark
 from retraining.jobs.status import FINAL, RetrainingStatus
 from retraining.store.table import UtcDateTime
 
-UNFINISHED = sorted(set(RetrainingStatus) - FINAL)
+# Part of the statements, no parameters: only then the indexes that hold nothing else can be used.
+UNFINISHED = bindparam(
+    "unfinished",
+    sorted(set(RetrainingStatus) - FINAL),
+    StatusWord(),
+    expanding=True,
+    literal_execute=True,
+)
+PROGRESS = literal(EventKind.PROGRESS, EventWord(), literal_execute=True)
 
 
 async def find_job(session: AsyncSession, job_id: UUID) -> RetrainingJob | None:
@@ -55,18 +63,24 @@ async def causes_with(session: AsyncSession, job_id: UUID) -> Sequence[JobCause]
 async def page_of_jobs(
     session: AsyncSession, wanted: JobFilter, *, limit: int, offset: int = 0, after: Position | None = None
 ) -> Sequence[RetrainingJob]:
-    """Jobs after a position, newest first."""
+    """Jobs after a position, newest first. An offset costs what it skips, if only entries of an index."""
     created_at, job_id = col(RetrainingJob.created_at), col(RetrainingJob.id)
-    query = select(RetrainingJob).order_by(created_at.desc(), job_id.desc()).limit(limit).offset(offset)
+    newest_first = (created_at.desc(), job_id.desc())
+    fits = []
     if wanted.model_name is not None:
-        query = query.where(col(RetrainingJob.model_name) == wanted.model_name)
+        fits.append(col(RetrainingJob.model_name) == wanted.model_name)
     if wanted.status is not None:
-        query = query.where(col(RetrainingJob.status) == wanted.status)
+        fits.append(col(RetrainingJob.status) == wanted.status)
     if wanted.trigger_type is not None:
-        query = query.where(col(RetrainingJob.trigger_type) == wanted.trigger_type)
+        fits.append(col(RetrainingJob.trigger_type) == wanted.trigger_type)
     if after is not None:
         place = tuple_(literal(after.created_at, UtcDateTime()), literal(after.job_id, Uuid()))
-        query = query.where(tuple_(created_at, job_id) < place)
+        fits.append(tuple_(created_at, job_id) < place)
+    query = select(RetrainingJob).where(*fits).order_by(*newest_first).limit(limit)
+    if offset:
+        # PostgreSQL would fetch every row that it skips.
+        page = select(job_id).where(*fits).order_by(*newest_first).limit(limit).offset(offset)
+        query = select(RetrainingJob).where(job_id.in_(page)).order_by(*newest_first)
     return (await session.exec(query)).all()
 
 
@@ -130,7 +144,7 @@ async def ended_until(session: AsyncSession, job_id: UUID, event_id: int) -> boo
 
 async def forget_progress(session: AsyncSession, before: datetime) -> None:
     """Delete progress events from before this moment; what a job went through stays."""
-    old = delete(JobEvent).where(col(JobEvent.at) < before, col(JobEvent.kind) == EventKind.PROGRESS)
+    old = delete(JobEvent).where(col(JobEvent.at) < before, col(JobEvent.kind) == PROGRESS)
     await session.exec(old)
 
 

@@ -16,6 +16,7 @@ from retraining.sources.time_column import inside
 from retraining.sources.window import Window
 
 _ROW = "\0row"  # no column is called so
+ROWS_AT_ONCE = 262_144
 
 
 @dataclass(frozen=True)
@@ -64,12 +65,22 @@ def _scan(
 
 
 def _find_span(rows: pl.LazyFrame, chosen: pl.Expr) -> _Span | None:
+    """In slices: of a whole file polars would hold several row groups at once, however large they are.
+
+    Of slices, too, polars leaves out what the row groups' statistics exclude.
+    """
     row = pl.col(_ROW)
-    first, last, count = (
-        rows.filter(chosen)
+    found = [
+        rows.slice(start, ROWS_AT_ONCE)
+        .filter(chosen)
         .select(row.min().alias("first"), row.max().alias("last"), row.len().alias("count"))
         .collect(engine="streaming")
-        .row(0)
+        for start in range(0, rows.select(pl.len()).collect().item(), ROWS_AT_ONCE)
+    ]
+    if not found:
+        return None
+    first, last, count = (
+        pl.concat(found).select(pl.col("first").min(), pl.col("last").max(), pl.col("count").sum()).row(0)
     )
     return None if first is None else _Span(first, last - first + 1, count)
 

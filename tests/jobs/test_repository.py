@@ -1,14 +1,11 @@
 """The jobs' SQL, on both databases."""
 
-import re
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from random import Random
 from typing import Any
 from uuid import UUID
 
-import pytest
-from sqlalchemy import event
 from sqlmodel import SQLModel
 
 from retraining.jobs import repository
@@ -90,48 +87,6 @@ async def test_a_thousand_jobs_are_paged_without_loss_or_repetition_while_jobs_a
         late += 4
     assert len(seen) == len(set(seen))
     assert ids <= set(seen)
-
-
-@pytest.mark.parametrize(
-    "wanted",
-    [
-        {},
-        {"model_name": "churn"},
-        {"status": "failed"},
-        {"trigger_type": "drift"},
-        {"model_name": "churn", "status": "failed"},
-    ],
-)
-async def test_a_page_is_read_from_an_index_without_sorting(
-    database: Database, wanted: dict[str, str]
-) -> None:
-    """What makes a page of a million jobs as quick as one of a hundred."""
-    asked: list[tuple[str, Any]] = []
-    async with database.session() as session:
-        connection = await session.connection()
-        assert connection.sync_connection is not None
-        postgres = connection.dialect.name == "postgresql"
-        if postgres:
-            # The table is empty, where a scan is always best: ask for the plan of a large one.
-            for switch in ("enable_seqscan", "enable_bitmapscan", "enable_sort"):
-                await connection.exec_driver_sql(f"SET LOCAL {switch} = off")
-        event.listen(
-            connection.sync_connection,
-            "before_cursor_execute",
-            lambda *call: asked.append((call[2], call[3])),
-        )
-        position = Position(after(500), UUID(int=5))
-        chosen = JobFilter.model_validate(wanted)
-        await repository.page_of_jobs(session, chosen, limit=10, after=position)
-        statement, values = asked[0]
-        explain = "EXPLAIN " if postgres else "EXPLAIN QUERY PLAN "
-        lines = (await connection.exec_driver_sql(explain + statement, values)).all()
-        plan = " ".join(str(part) for line in lines for part in line)
-    assert re.search(r"ix_retraining_jobs_\w*created_at_id", plan)
-    assert "TEMP B-TREE" not in plan
-    assert "Sort" not in plan
-    # The cursor's place is looked up in the index, not searched for row by row.
-    assert re.search(r"Index Cond: .*ROW\(created_at, id\)" if postgres else r"\(created_at,id\)<", plan)
 
 
 async def test_a_job_that_waits_or_runs_is_found_by_model(database: Database) -> None:

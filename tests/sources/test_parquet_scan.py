@@ -9,6 +9,7 @@ import pytest
 from retraining.errors import MissingColumns, UnreadableSource, WrongColumnType
 from retraining.sources.lazy import LazyRows, Scannable, scan_rows
 from retraining.sources.parquet import ParquetSource
+from retraining.sources.parquet_scan import ROWS_AT_ONCE
 from retraining.sources.window import Window
 
 START = datetime(2026, 3, 27, tzinfo=UTC)
@@ -164,3 +165,18 @@ def test_an_address_elsewhere_is_read() -> None:
     source = ParquetSource("memory://nowhere/a.parquet")
     assert isinstance(source, Scannable)
     assert source.scan(WINDOWS[0], time_column="at") is None
+
+
+@pytest.mark.parametrize(("first", "last"), [(5, 10), (ROWS_AT_ONCE - 3, 2 * ROWS_AT_ONCE + 4), (0, None)])
+def test_a_window_of_a_file_with_many_rows_is_found_across_the_pieces_it_is_looked_for_in(
+    tmp_path: Path, first: int, last: int | None
+) -> None:
+    rows = 2 * ROWS_AT_ONCE + 10
+    last = rows - 1 if last is None else last
+    step = timedelta(seconds=1)
+    file = tmp_path / "many.parquet"
+    frame = pl.select(x=pl.int_range(rows)).with_columns(at=pl.lit(START) + pl.duration(seconds=pl.col("x")))
+    frame.write_parquet(file, row_group_size=100_000)
+    found = scanned(ParquetSource(file), Window(START + (first - 1) * step, START + last * step))
+    assert found.where is None
+    assert collected(found, "x")["x"].to_list() == list(range(first, last + 1))
