@@ -51,7 +51,9 @@ async def _deploy(settings: "Settings", catalog: "Catalog", wait: float) -> "lis
     async with PrefectConnection(settings.prefect_api) as connection:
         while True:
             try:
-                return await deploy(connection, catalog, work_pool=settings.work_pool)
+                return await deploy(
+                    connection, catalog, work_pool=settings.work_pool, warm_start=settings.warm_start
+                )
             except OrchestratorUnavailable:
                 if time.monotonic() > deadline:
                     raise

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
-from prefect.client.schemas.actions import DeploymentUpdate, WorkPoolCreate
+from prefect.client.schemas.actions import DeploymentUpdate, WorkPoolCreate, WorkPoolUpdate
 from prefect.client.schemas.objects import ConcurrencyLimitStrategy, ConcurrencyOptions
 from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
 from prefect.flows import Flow, load_flow_from_entrypoint
@@ -17,6 +17,7 @@ from retraining.orchestrator.connection import PrefectConnection
 from retraining.orchestrator.labels import MONITOR_FLOW_NAME
 from retraining.orchestrator.schedules import find_deployment, plan_runs
 from retraining.orchestrator.values import Deployed
+from retraining.warm.command import is_warm_command, warm_command
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import PrefectClient
@@ -29,12 +30,18 @@ ENTRYPOINTS = ("flows.retrain.retrain", "flows.monitor.monitor")
 
 
 async def deploy(
-    connection: PrefectConnection, specs: "Iterable[ModelSpec]", *, work_pool: str
+    connection: PrefectConnection,
+    specs: "Iterable[ModelSpec]",
+    *,
+    work_pool: str,
+    warm_start: bool | None = None,
 ) -> list[Deployed]:
     """Make or renew the deployments of each model, and the work pool if it is missing.
 
     What people add in Prefect stays: schedules, job variables, a pause, changes of the pool. A deployment
     that is as it should be is not touched, so that its planned runs stay too. None is ever deleted.
+
+    `warm_start` says how the pool's jobs start (see `retraining.warm`); None leaves that as it is.
 
     Raises:
         OrchestratorUnavailable: the server does not answer; calling again goes on where this call stopped.
@@ -42,7 +49,9 @@ async def deploy(
     """
     # Importing the flows imports what training needs: seconds, which the event loop can use.
     flows = await asyncio.to_thread(_load_flows)
-    await connection.ask(f"make work pool {work_pool}", lambda client: _ensure_work_pool(client, work_pool))
+    await connection.ask(
+        f"make work pool {work_pool}", lambda client: _ensure_work_pool(client, work_pool, warm_start)
+    )
     return [
         await _deploy_one(connection, flow, entrypoint, spec, work_pool)
         for spec in specs
@@ -57,16 +66,21 @@ def _load_flows() -> dict[str, Flow[..., Any]]:
     }
 
 
-async def _ensure_work_pool(client: "PrefectClient", name: str) -> None:
+async def _ensure_work_pool(client: "PrefectClient", name: str, warm_start: bool | None) -> None:
     from prefect.workers.process import ProcessWorker
 
     try:
-        await client.read_work_pool(name)
+        found = await client.read_work_pool(name)
+        ours = warm_start is not None and found.type == ProcessWorker.type
+        if ours and _set_command(found.base_job_template, warm_start=bool(warm_start)):
+            await client.update_work_pool(name, WorkPoolUpdate(base_job_template=found.base_job_template))
     except ObjectNotFound:
+        template = _job_template(ProcessWorker.get_default_base_job_template())
+        _set_command(template, warm_start=bool(warm_start))
         pool = WorkPoolCreate(
             name=name,
             type=ProcessWorker.type,
-            base_job_template=_job_template(ProcessWorker.get_default_base_job_template()),
+            base_job_template=template,
             description="Runs retraining jobs, each in a process of its own.",
         )
         with suppress(ObjectAlreadyExists):  # a worker that has just started makes it as well
@@ -81,6 +95,16 @@ def _job_template(template: dict[str, Any]) -> dict[str, Any]:
     """
     template["variables"]["properties"]["stream_output"]["default"] = False
     return template
+
+
+def _set_command(template: dict[str, Any], *, warm_start: bool) -> bool:
+    """Let jobs start warm, or as Prefect starts them; whether that is a change. Others' commands stay."""
+    command = template.get("variables", {}).get("properties", {}).get("command", {})
+    now, wanted = command.get("default"), warm_command() if warm_start else None
+    if now == wanted or not (now is None or is_warm_command(now)):
+        return False
+    command["default"] = wanted
+    return True
 
 
 async def _deploy_one(

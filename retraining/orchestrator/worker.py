@@ -20,9 +20,9 @@ def worker_command(work_pool: str, name: str) -> list[str]:
 def worker_environment() -> dict[str, str]:
     """What the command needs in its environment, beside PREFECT_API_URL and credentials."""
     return {
-        # The default of 10 is most of the time that passes between a request and its job's first line; Prefect
-        # 3.8 pushes no runs to process workers. Measured, an idle worker sends 4 requests a minute by default,
-        # 57 at 1, 100 at 0.5 and 177 at 0.25, which takes 0.3, 2.5 and 5% of a core from the server.
+        # The default of 10 is most of the time that passes between a request and its job's first line, and
+        # Prefect 3.8 pushes no runs to process workers. Measured: an idle worker sends 4 requests a minute by
+        # default, 57 at 1, 100 at 0.5 and 177 at 0.25, for which the server takes 0.3, 2.5 and 5% of a core.
         "PREFECT_WORKER_QUERY_SECONDS": "0.25",
         # A job is taken when it is due, not ten seconds before: a job that waits for another one of its model
         # would be tried at every query, and leave a state and an event each time.

@@ -101,6 +101,7 @@ def stack_environment(home: Home, where: Addresses) -> dict[str, str]:
         "RETRAINING_MLFLOW_URL": where.mlflow_url,
         "PREFECT_HOME": str(home.path / "prefect"),
         "PREFECT_SERVER_EPHEMERAL_ENABLED": "false",
+        "RETRAINING_WARM_SOCKETS": str(home.path / "warm"),
         **_absolute_paths(kept),
         # The home has folders called `prefect` and `mlflow`.
         "PYTHONSAFEPATH": "1",

@@ -1,0 +1,5 @@
+"""`python -m retraining.warm`: the warm server."""
+
+from retraining.warm.server import main
+
+main()
