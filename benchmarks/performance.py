@@ -113,7 +113,7 @@ def lines(arguments: Sequence[str] = ()) -> Iterator[Line]:
                 f"false alarms of {name} ({draw.__name__}), windows of "
                 + ", ".join(f"{rows:,}" for rows in WINDOWS),
                 f"{', '.join(f'{count / trials:.1%}' for count in fired)} of {trials:,}",
-                f"<= {RATE:.1%}",
+                f"<= {RATE:.1%}, but for chance",
                 # Within sampling error: so many come by chance in one of a thousand counts, and there are 39.
                 kept=all(bool(binom.sf(count - 1, trials, RATE) > 0.001) for count in fired),
             )
