@@ -12,9 +12,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from benchmarks import drift, performance, sources, triggers
+from benchmarks.plot import draw
 from benchmarks.ratio import Line, table
 
-RESULTS = Path(__file__).parents[1] / "build" / "benchmarks.md"
+RESULTS = Path(__file__).parents[1] / "build" / "benchmarks"
 QUICK_DRIFT = (
     *("--rows", "100000", "--rounds", "1", "--memory-rows", "1000000"),
     *("--pairs", "20", "--evidently-pairs", "2"),
@@ -40,13 +41,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     chosen = parser.parse_args(arguments)
     machine = f"{platform.platform()}, {os.cpu_count()} processors, Python {platform.python_version()}"
     print(f"{machine}\n", flush=True)
-    RESULTS.parent.mkdir(parents=True, exist_ok=True)
-    found = []
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    found: list[Line] = []
     for line in lines(quick=chosen.quick, nannyml_python=chosen.nannyml_python):
         found.append(line)
         # After each: a run that breaks off has not measured for nothing.
-        RESULTS.write_text(f"{machine}\n\n{table(found)}\n")
-    print(f"\n{table(found)}\n\nkept in {RESULTS.relative_to(RESULTS.parents[1])}")
+        (RESULTS / "results.md").write_text(f"{machine}\n\n{table(found)}\n\n![the figures](results.png)\n")
+        draw(found, machine, RESULTS / "results.png")
+    print(f"\n{table(found)}\n\nkept in {RESULTS.relative_to(RESULTS.parents[1])}, with a plot")
 
 
 if __name__ == "__main__":

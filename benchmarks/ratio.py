@@ -1,8 +1,8 @@
 """Two sides measured in turns, so that a machine whose speed drifts drifts for both; and what came out."""
 
 import time
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from statistics import median
 
 ROUNDS = 7
@@ -17,20 +17,40 @@ class Line:
     bound: str = "-"
     """In words; "-" for a figure that is only shown."""
     kept: bool | None = None
+    share: float | None = None
+    """What was measured, divided by the bound."""
+    samples: Mapping[str, Sequence[float]] = field(default_factory=dict)
+    """Seconds of each round by side, for the plot."""
 
     def __str__(self) -> str:
         kept = {True: "yes", False: "**NO**", None: "-"}[self.kept]
         return f"| {self.what} | {self.measured} | {self.bound} | {kept} |"
 
 
-def at_most(what: str, measured: float, bound: float, unit: str = "x") -> Line:
+def at_most(
+    what: str,
+    measured: float,
+    bound: float,
+    unit: str = "x",
+    samples: Mapping[str, Sequence[float]] | None = None,
+) -> Line:
     """A figure that should not be larger."""
-    return Line(what, f"{measured:,.2f} {unit}", f"<= {bound:g} {unit}", measured <= bound)
+    kept = measured <= bound
+    share = measured / bound
+    return Line(what, f"{measured:,.2f} {unit}", f"<= {bound:g} {unit}", kept, share, samples or {})
 
 
-def at_least(what: str, measured: float, bound: float, unit: str = "x") -> Line:
+def at_least(
+    what: str,
+    measured: float,
+    bound: float,
+    unit: str = "x",
+    samples: Mapping[str, Sequence[float]] | None = None,
+) -> Line:
     """A figure that should not be smaller."""
-    return Line(what, f"{measured:,.2f} {unit}", f">= {bound:g} {unit}", measured >= bound)
+    kept = measured >= bound
+    share = measured / bound
+    return Line(what, f"{measured:,.2f} {unit}", f">= {bound:g} {unit}", kept, share, samples or {})
 
 
 def table(lines: Iterable[Line]) -> str:
