@@ -11,7 +11,7 @@ import platform
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from benchmarks import drift, performance, sources, triggers
+from benchmarks import drift, facade, performance, sources, triggers
 from benchmarks.plot import draw
 from benchmarks.ratio import Line, table
 
@@ -31,6 +31,7 @@ def lines(*, quick: bool, nannyml_python: str | None) -> Iterator[Line]:
     yield from drift.lines((*(QUICK_DRIFT if quick else ()), *peer))
     yield from performance.lines(QUICK_PERFORMANCE if quick else ())
     yield from triggers.lines(QUICK_TRIGGERS if quick else ())
+    yield from facade.lines(("--quick",) if quick else ())
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -11,46 +11,40 @@ import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
 from typing import Any
 from uuid import UUID, uuid4
 
-import httpx
 from prefect.events import Event
 from prefect.events.clients import PrefectEventsClient
 
-from api.app import create_app
-from api.facade import Doors
+from benchmarks.facade_server import NAMES
+from benchmarks.http_calls import Caller
 from benchmarks.prefect_history import begin_runs, move_run, prefect_with
 from benchmarks.ratio import Line, at_least, at_most, print_lines
 from retraining.auth.keys import KeyStore
-from retraining.catalog.discovery import Catalog
 from retraining.jobs.feed import JobFeed
 from retraining.jobs.sync import JobSync
 from retraining.orchestrator.labels import FLOW_NAME
 from retraining.orchestrator.prefect_orchestrator import PrefectOrchestrator
 from retraining.settings import Settings
 from retraining.store.database import Database
-from tests.api.models import CHURN
-from tests.api.serving import serving
+from tests.api.serving import UNHURRIED
 from tests.databases import run_on
-from tests.jobs.history import DAY, MODELS, RARE_MODEL, fill, model
-from tests.orchestrator.fake import FakeOrchestrator
-from tests.orchestrator.fake_triggers import FakeTriggers
+from tests.jobs.history import DAY, MODELS, fill, model
 from tests.postgres import postgres_server
-from tests.registry.fake import FakeRegistry
+from tests.servers import free_port, running
 
 JOBS = "/api/retraining"
-NAMES = [*map(model, range(MODELS)), RARE_MODEL]
-ROUNDS = 61
+ROUNDS = 31
 """One request of each side in turn: they take milliseconds, and the machine does other things as well."""
 PREFECT_ROUNDS = 9
 FEW_MODELS = 10
 """Models of the short history: each has enough jobs to fill the same page."""
-CALLERS = 8
+CALLERS = (1, 8, 32)
 CHANGES_A_SECOND = 100
 TICK_SECONDS = 0.1
 
@@ -67,34 +61,33 @@ Ask = Callable[[], Coroutine[Any, Any, object]]
 
 
 @asynccontextmanager
-async def _facade(
-    database_url: str, home: Path, doors: Doors, prefect: str
-) -> AsyncIterator[httpx.AsyncClient]:
-    """A caller of a facade on this database."""
-    settings = Settings(home=home, prefect_api_url=prefect, database_url=database_url)
+async def _facade(database_url: str, home: Path, factory: str, prefect: str) -> AsyncIterator[Caller]:
+    """A caller of a facade on this database, which runs in a process of its own as `retraining up` has it."""
     database = Database(database_url)
     secret = (await KeyStore(database).create(name="benchmark", scopes=["admin"], shares_name=True)).secret
     await database.close()
-    headers = {"Authorization": f"Bearer {secret}"}
-    async with (
-        serving(create_app(settings, doors=doors), seconds=60) as url,
-        httpx.AsyncClient(base_url=url, headers=headers, timeout=60, trust_env=False) as client,
-    ):
-        yield client
+    port = free_port()
+    command = [
+        *(sys.executable, "-m", "uvicorn", "--factory", f"benchmarks.facade_server:{factory}"),
+        *("--host", "127.0.0.1", "--port", str(port), "--log-level", "warning"),
+    ]
+    env = {
+        "RETRAINING_HOME": str(home),
+        "RETRAINING_DATABASE_URL": database_url,
+        "RETRAINING_PREFECT_API_URL": prefect,
+        **{f"RETRAINING_{name.upper()}": f"{value}" for name, value in UNHURRIED.items()},
+    }
+    url = f"http://127.0.0.1:{port}"
+    with ExitStack() as stack:
+        serving = running(command, f"{url}/health", home / f"facade-{port}.log", env)
+        await asyncio.to_thread(stack.enter_context, serving)
+        async with Caller(url, {"Authorization": f"Bearer {secret}"}) as caller:
+            yield caller
 
 
-def _fakes() -> Doors:
-    return Doors(
-        catalog=Catalog([CHURN]),
-        orchestrator=FakeOrchestrator(),
-        triggers=FakeTriggers(),
-        registry=FakeRegistry(),
-    )
-
-
-def _get(client: httpx.AsyncClient, path: str, **params: str | int) -> Ask:
+def _get(caller: Caller, path: str, **query: str | int) -> Ask:
     async def ask() -> None:
-        (await client.get(path, params=params)).raise_for_status()
+        await caller.ask(path, query)
 
     return ask
 
@@ -116,22 +109,22 @@ async def _in_turns(one: Ask, other: Ask, rounds: int) -> tuple[float, float, fl
     )
 
 
-async def _deep(client: httpx.AsyncClient, jobs: int) -> str:
+async def _deep(caller: Caller, jobs: int) -> str:
     """A cursor from the middle of the history."""
-    answer = await client.get(JOBS, params={"limit": 1, "offset": jobs // 2})
-    return answer.raise_for_status().links["next"]["url"].partition("cursor=")[2]
+    answer = await caller.ask(JOBS, {"limit": 1, "offset": jobs // 2})
+    return answer.headers["link"].partition("cursor=")[2].partition(">")[0]
 
 
-async def _any_job(client: httpx.AsyncClient, jobs: int) -> str:
-    answer = await client.get(JOBS, params={"limit": 1, "offset": jobs // 2})
-    return f"{answer.raise_for_status().json()[0]['id']}"
+async def _any_job(caller: Caller, jobs: int) -> str:
+    answer = await caller.ask(JOBS, {"limit": 1, "offset": jobs // 2})
+    return f"{answer.json()[0]['id']}"
 
 
 async def _few_and_many(kind: str, few: str, many: str, jobs: int, home: Path) -> AsyncIterator[Line]:
     """What lists and reads cost with many jobs, in times of what they cost with few."""
     async with (
-        _facade(few, home, _fakes(), "http://prefect.test/api") as small,
-        _facade(many, home, _fakes(), "http://prefect.test/api") as big,
+        _facade(few, home, "alone", "http://prefect.test/api") as small,
+        _facade(many, home, "alone", "http://prefect.test/api") as big,
     ):
         questions = {
             f"list {what}": (_get(big, JOBS, **query), _get(small, JOBS, **query))
@@ -152,13 +145,13 @@ async def _few_and_many(kind: str, few: str, many: str, jobs: int, home: Path) -
         half = await _seconds(_get(big, JOBS, offset=jobs // 2))
         yield Line(f"{kind}: list from offset {jobs // 2:,}, which a cursor avoids", f"{1e3 * half:,.0f} ms")
         for what, path in (("lists of 50", JOBS), ("reads of one", f"{JOBS}/{await _any_job(big, jobs)}")):
-            rate = await _per_second([_get(big, path)] * 400)
-            yield Line(
-                f"{kind}: {what} a second, {CALLERS} callers, {jobs:,} jobs, one process", f"{rate:,.0f}"
-            )
+            for callers in CALLERS:
+                rate = await _per_second([_get(big, path)] * 600, callers)
+                name = f"{kind}: {what} a second, {callers} at a time, {jobs:,} jobs, one process"
+                yield Line(name, f"{rate:,.0f}")
 
 
-async def _per_second(work: Sequence[Ask]) -> float:
+async def _per_second(work: Sequence[Ask], callers: int) -> float:
     waiting = iter(work)
 
     async def caller() -> None:
@@ -166,7 +159,7 @@ async def _per_second(work: Sequence[Ask]) -> float:
             await ask()
 
     began = time.perf_counter()
-    await asyncio.gather(*(caller() for _ in range(CALLERS)))
+    await asyncio.gather(*(caller() for _ in range(callers)))
     return len(work) / (time.perf_counter() - began)
 
 
@@ -186,37 +179,45 @@ def _in_prefect(query: dict[str, str]) -> dict[str, Any] | None:
 async def _beside_prefect(database: str, jobs: int, home: Path, prefect: str) -> AsyncIterator[Line]:
     """How many times longer Prefect's own API takes for the same."""
     async with (
-        _facade(database, home, _fakes(), "http://prefect.test/api") as ours,
-        httpx.AsyncClient(base_url=prefect, timeout=120, trust_env=False) as peer,
+        _facade(database, home, "alone", "http://prefect.test/api") as ours,
+        Caller(prefect) as peer,
     ):
         job = await _any_job(ours, jobs)
-        questions = {"read a job": (_get(ours, f"{JOBS}/{job}"), _get(peer, f"flow_runs/{job}"))}
+        questions = {"read a job": (_get(ours, f"{JOBS}/{job}"), _get(peer, f"/flow_runs/{job}"))}
         for what, query in LISTS.items():
             if (wanted := _in_prefect(query)) is not None:
+                await _must_be_the_same(ours, query, peer, wanted)
                 questions[f"list {what}"] = (_get(ours, JOBS, **query), _filter(peer, wanted))
         for what, (ask, ask_peer) in questions.items():
             own, other, ratio = await _in_turns(ask_peer, ask, PREFECT_ROUNDS)
             name = f"{what}: Prefect's API / ours, of {jobs:,} ({1e3 * own:.1f} / {1e3 * other:.1f} ms)"
-            yield at_least(name, ratio, 5) if what.startswith("list") else Line(name, f"{ratio:.2f} x")
+            yield at_least(name, ratio, 5)
 
 
-def _filter(client: httpx.AsyncClient, wanted: dict[str, Any]) -> Ask:
+async def _must_be_the_same(
+    ours: Caller, query: dict[str, str], peer: Caller, wanted: dict[str, Any]
+) -> None:
+    """Raise RuntimeError unless both sides answer with the same jobs."""
+    jobs = (await ours.ask(JOBS, query)).json()
+    runs = (await peer.ask("/flow_runs/filter", body=wanted)).json()
+    if [job["id"] for job in jobs] != [run["id"] for run in runs]:
+        raise RuntimeError(f"{query}: {len(jobs)} jobs here, {len(runs)} in Prefect, and not the same")
+
+
+def _filter(caller: Caller, wanted: dict[str, Any]) -> Ask:
     async def ask() -> None:
-        (await client.post("flow_runs/filter", json=wanted)).raise_for_status()
+        await caller.ask("/flow_runs/filter", body=wanted)
 
     return ask
 
 
 async def _posts(database: str, home: Path, prefect: str) -> AsyncIterator[Line]:
     """Jobs that are started through the API, on a real Prefect server without a worker."""
-    specs = [CHURN.model_copy(update={"name": name}) for name in NAMES]
-    async with _facade(
-        database, home, Doors(catalog=Catalog(specs), registry=FakeRegistry()), prefect
-    ) as client:
+    async with _facade(database, home, "on_prefect", prefect) as caller:
 
         def post(name: str) -> Ask:
             async def ask() -> None:
-                (await client.post(JOBS, json={"model_name": name})).raise_for_status()
+                await caller.ask(JOBS, body={"model_name": name})
 
             return ask
 
@@ -224,8 +225,9 @@ async def _posts(database: str, home: Path, prefect: str) -> AsyncIterator[Line]
             await post(name)()  # from now on its deployment is known
         seconds = median([await _seconds(post(name)) for name in NAMES[:4] for _ in range(3)])
         yield Line("start a job, one caller", f"{1e3 * seconds:.0f} ms")
-        rate = await _per_second([post(name) for name in NAMES[:4] for _ in range(25)])
-        yield Line(f"jobs started a second, {CALLERS} callers", f"{rate:.0f}")
+        for callers in CALLERS:
+            rate = await _per_second([post(name) for name in NAMES[:4] for _ in range(12)], callers)
+            yield Line(f"jobs started a second, {callers} at a time", f"{rate:.0f}")
 
 
 async def _changes(database_url: str, home: Path, prefect: str, seconds: int) -> AsyncIterator[Line]:

@@ -28,7 +28,7 @@ from retraining.orchestrator.prefect_orchestrator import PrefectOrchestrator
 from retraining.settings import Settings
 from retraining.store.database import Database
 from tests.api.models import CHURN
-from tests.api.serving import serving
+from tests.api.serving import UNHURRIED, serving
 from tests.servers import prefect_server
 
 JOBS = "/api/retraining"
@@ -51,7 +51,7 @@ async def _facade(home: Path, specs: Sequence[ModelSpec]) -> AsyncIterator[httpx
     with prefect_server(home / "prefect") as prefect:
         async with PrefectOrchestrator(prefect, request_seconds=60) as door:
             await door.deploy(specs, work_pool="nobody")
-        settings = Settings(home=home, prefect_api_url=prefect)
+        settings = Settings(home=home, prefect_api_url=prefect, **UNHURRIED)
         async with serving(create_app(settings, doors=Doors(catalog=Catalog(specs))), seconds=60) as url:
             database = Database(settings.database)
             secret = (await KeyStore(database).create(name="benchmark", scopes=["admin"])).secret
