@@ -1,4 +1,4 @@
-"""Who is calling: by our API keys, or by the host application's own authentication."""
+"""Who is calling: by our API keys, an issuer's tokens, or the host application's own authentication."""
 
 from collections.abc import Callable
 from typing import Annotated, Any
@@ -8,21 +8,27 @@ from fastapi.security import APIKeyHeader, HTTPAuthorizationCredentials, HTTPBea
 
 from api.facade import TheFacade
 from retraining.auth.caller import Caller, Scope
+from retraining.auth.key import KEY_PREFIX
 from retraining.errors import NotAuthenticated
 
-_bearer = HTTPBearer(auto_error=False, description="An API key.")
+_bearer = HTTPBearer(auto_error=False, description="An API key, or a token of the configured issuer.")
 _header = APIKeyHeader(name="X-API-Key", auto_error=False, description="An API key.")
 
 
-async def authenticate_by_key(
+async def authenticate_by_key_or_token(
     facade: TheFacade,
     bearer: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
     header: Annotated[str | None, Depends(_header)],
 ) -> Caller:
-    """Dependency: the caller whose key came with the request. Raises NotAuthenticated."""
+    """Dependency: the caller whose key or token came with the request.
+
+    Raises NotAuthenticated, IssuerUnavailable.
+    """
     secret = bearer.credentials if bearer else header
     if not secret:
         raise NotAuthenticated("the request carries no API key")
+    if bearer and facade.tokens is not None and not secret.startswith(KEY_PREFIX):
+        return await facade.tokens.authenticate(secret)
     caller = await facade.keys.authenticate(secret)
     if caller is None:
         raise NotAuthenticated("the API key is unknown, expired or revoked")
@@ -38,7 +44,7 @@ def identification(
     """
 
     async def identify(
-        request: Request, principal: Annotated[Any, Depends(authenticate or authenticate_by_key)]
+        request: Request, principal: Annotated[Any, Depends(authenticate or authenticate_by_key_or_token)]
     ) -> None:
         caller = caller_of(principal) if caller_of else principal
         if not isinstance(caller, Caller):
@@ -62,7 +68,10 @@ def having(scope: Scope) -> Callable[[Request], Any]:
     return caller_having
 
 
-CAN_READ = Depends(having(Scope.READ))
+_can_read = having(Scope.READ)
+CAN_READ = Depends(_can_read)
+Reader = Annotated[Caller, Depends(_can_read)]
 Trigger = Annotated[Caller, Depends(having(Scope.TRIGGER))]
 Canceller = Annotated[Caller, Depends(having(Scope.CANCEL))]
+Promoter = Annotated[Caller, Depends(having(Scope.PROMOTE))]
 Admin = Annotated[Caller, Depends(having(Scope.ADMIN))]

@@ -10,8 +10,14 @@ from datetime import UTC, datetime
 
 from sqlmodel import Field
 
-from retraining.auth.caller import Caller, Scope
+from retraining.auth.caller import Caller, Scope, scopes_named
+from retraining.errors import InvalidRequest
 from retraining.store.table import JsonObject, Table, UtcDateTime
+
+KEY_PREFIX = "rt_"
+RESERVED = ("oidc:", "local user ")
+"""How the names of other callers begin, which nobody's key may imitate."""
+MAX_MODELS = 200
 
 _FORM = re.compile(r"rt_([0-9a-f]{12})_([0-9a-f]{64})")
 
@@ -25,6 +31,8 @@ class ApiKey(Table, table=True):
     """The public part of the key, between `rt_` and the secret."""
     name: str = Field(max_length=100)
     scopes: list[str] = Field(sa_type=JsonObject)
+    models: list[str] | None = Field(default=None, sa_type=JsonObject)
+    """The only models that it opens; None for all."""
     secret_hash: str = Field(max_length=64, repr=False)
     created_at: datetime = Field(sa_type=UtcDateTime)
     expires_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
@@ -43,7 +51,13 @@ class ApiKey(Table, table=True):
     @property
     def caller(self) -> Caller:
         """Whom the key stands for."""
-        return Caller.named(self.name, self.scopes)
+        models = None if self.models is None else frozenset(self.models)
+        return Caller(self.name, scopes_named(self.scopes), models, credential=f"key {self.id}")
+
+    @property
+    def is_administrators(self) -> bool:
+        """Whether it opens everything."""
+        return self.caller.may(Scope.ADMIN)
 
 
 @dataclass(frozen=True)
@@ -54,31 +68,60 @@ class NewKey:
     key: ApiKey
 
 
-def new_key(name: str, scopes: Iterable[Scope | str], expires_at: datetime | None = None) -> NewKey:
-    """Make a key with a secret of 256 random bits.
+def new_key(
+    name: str,
+    scopes: Iterable[Scope | str],
+    expires_at: datetime | None = None,
+    models: Iterable[str] | None = None,
+) -> NewKey:
+    """Make a key with a secret of 256 random bits. `scopes` may name roles, `models` limits it to these.
 
     Raises:
-        ValueError: no name or a name over 100 characters, no scope or an unknown one, a naive or past expiry.
+        InvalidRequest: no name, one over 100 characters or of another kind of caller; no scope or an unknown
+            one; a naive or past expiry; no model, too many, or an administrator's key with any.
     """
     now = datetime.now(UTC)
-    wanted = sorted({Scope(scope) for scope in scopes})
-    if not name.strip() or len(name) > 100 or not name.isprintable():
-        raise ValueError("a key needs a name of 1 to 100 printable characters")
-    if not wanted:
-        raise ValueError(f"a key needs at least one scope of {', '.join(Scope)}")
+    name = name.strip()
+    if not name or len(name) > 100 or not name.isprintable():
+        raise InvalidRequest("name", "a key needs a name of 1 to 100 printable characters")
+    if name.startswith(RESERVED):
+        raise InvalidRequest("name", f"a key's name cannot begin with {' or '.join(map(repr, RESERVED))}")
     if expires_at is not None and (expires_at.tzinfo is None or expires_at <= now):
-        raise ValueError("a key expires in the future, at a time with a zone")
+        raise InvalidRequest("expires_at", "a key expires in the future, at a time with a zone")
+    wanted = _checked_scopes(scopes)
     key_id = secrets.token_hex(6)
     secret = f"rt_{key_id}_{secrets.token_hex(32)}"
     key = ApiKey(
         id=key_id,
-        name=name.strip(),
-        scopes=[str(scope) for scope in wanted],
+        name=name,
+        scopes=wanted,
+        models=_checked_models(models, wanted),
         secret_hash=hash_secret(secret),
         created_at=now,
         expires_at=expires_at,
     )
     return NewKey(secret, key)
+
+
+def _checked_scopes(scopes: Iterable[Scope | str]) -> list[str]:
+    try:
+        wanted = scopes_named(scopes)
+    except ValueError as exc:
+        raise InvalidRequest("scopes", f"a key cannot have this: {exc}") from exc
+    if not wanted:
+        raise InvalidRequest("scopes", f"a key needs at least one scope of {', '.join(Scope)}")
+    return sorted(str(scope) for scope in wanted)
+
+
+def _checked_models(models: Iterable[str] | None, scopes: list[str]) -> list[str] | None:
+    if models is None:
+        return None
+    wanted = sorted(set(models))
+    if not 0 < len(wanted) <= MAX_MODELS or not all(0 < len(name) <= 200 for name in wanted):
+        raise InvalidRequest("models", f"a key is limited to 1 to {MAX_MODELS} models, or not at all")
+    if Scope.ADMIN in scopes:
+        raise InvalidRequest("models", "an administrator's key is not limited to models")
+    return wanted
 
 
 def key_id_of(secret: str) -> str | None:

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 from sqlmodel import col, select, update
 
+from retraining.audit.entry import PRODUCT, Action, Actor, Outcome, entry
 from retraining.auth.caller import Caller, Scope
 from retraining.auth.key import ApiKey, NewKey, key_id_of, new_key
 from retraining.errors import KeyNameTaken, KeyNotFound, StoreUnavailable
@@ -36,21 +37,33 @@ class KeyStore:
         name: str,
         scopes: Iterable[Scope | str],
         expires_at: datetime | None = None,
+        models: Iterable[str] | None = None,
         shares_name: bool = False,
+        by: Actor = PRODUCT,
     ) -> NewKey:
         """Make and keep a key. `shares_name` allows one called like another that can still be used.
 
+        The audit log has it from the same transaction.
+
         Raises:
-            ValueError: as `new_key` does.
+            InvalidRequest: as `new_key` does.
             KeyNameTaken.
         """
-        new = new_key(name, scopes, expires_at)
+        new = new_key(name, scopes, expires_at, models)
+        facts = {
+            "name": new.key.name,
+            "scopes": new.key.scopes,
+            "models": new.key.models,
+            "expires_at": expires_at and expires_at.isoformat(),
+        }
         async with self._database.write(serial="keys") as session:
             if not shares_name:
                 named_so = await session.exec(select(ApiKey).where(ApiKey.name == new.key.name))
                 if any(key.usable(new.key.created_at) for key in named_so):
                     raise KeyNameTaken(new.key.name)
             session.add(new.key.model_copy())
+            target, at = f"key {new.key.id}", new.key.created_at
+            session.add(entry(by, Action.KEY_CREATE, Outcome.DONE, at, target=target, details=facts))
         return new
 
     async def list(self) -> list[ApiKey]:
@@ -59,17 +72,28 @@ class KeyStore:
             found = await session.exec(select(ApiKey).order_by(col(ApiKey.created_at).desc(), col(ApiKey.id)))
             return list(found.all())
 
-    async def revoke(self, key_id: str) -> ApiKey:
-        """Revoke a key by its id, or by the key itself; again changes nothing. Raises KeyNotFound."""
+    async def revoke(self, key_id: str, *, by: Actor = PRODUCT) -> ApiKey:
+        """Revoke a key by its id, or by the key itself; again changes nothing. Raises KeyNotFound.
+
+        The audit log has it from the same transaction.
+        """
         key_id = key_id_of(key_id) or key_id.removeprefix("rt_")
         async with self._database.write() as session:
             key = await session.get(ApiKey, key_id)
             if key is None:
                 raise KeyNotFound(key_id)
-            key.revoked_at = key.revoked_at or datetime.now(UTC)
-            session.add(key)
+            if key.revoked_at is None:
+                key.revoked_at = at = datetime.now(UTC)
+                session.add(key)
+                target, facts = f"key {key.id}", {"name": key.name}
+                session.add(entry(by, Action.KEY_REVOKE, Outcome.DONE, at, target=target, details=facts))
         self._remembered.pop(key_id, None)
         return key
+
+    async def has_administrator(self) -> bool:
+        """Whether some administrator's key can still be used."""
+        now = datetime.now(UTC)
+        return any(key.usable(now) and key.is_administrators for key in await self.list())
 
     async def authenticate(self, secret: str) -> Caller | None:
         """Whom this secret stands for, or None if nobody: unknown, wrong, expired or revoked."""

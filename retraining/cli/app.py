@@ -2,7 +2,7 @@
 
 import typer
 
-from retraining.cli import deploy, doctor, job, key, model, trigger, up
+from retraining.cli import audit, deploy, doctor, job, key, model, trigger, up
 
 app = typer.Typer(
     name="retraining",
@@ -15,6 +15,7 @@ app = typer.Typer(
 app.command("up")(up.up)
 app.command("deploy")(deploy.deploy)
 app.command("doctor")(doctor.doctor)
+app.command("audit")(audit.audit)
 app.add_typer(job.app, name="job")
 app.add_typer(trigger.app, name="trigger")
 app.add_typer(model.app, name="model")

@@ -183,6 +183,10 @@ class FacadeClient:
         wanted = {"reason": reason, "from_version": from_version}
         return str(self._object("POST", f"/models/{model_name}/rollback", json=wanted)["message"])
 
+    def audit(self, **query: str | int | None) -> list[dict[str, Any]]:
+        """The newest entries of the audit log, newest first."""
+        return self._list("/audit", {name: value for name, value in query.items() if value is not None})
+
     def _object(self, method: str, path: str, **request: Any) -> dict[str, Any]:
         return dict(self._ask(method, path, **request))
 

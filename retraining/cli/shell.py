@@ -52,13 +52,13 @@ def plain_table(*columns: str) -> Table:
     return Table(*columns, box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
 
 
-def as_moment(text: str) -> str:
-    """The value of --as-of, UTC unless it says otherwise. Raises typer.BadParameter."""
+def as_moment(text: str, option: str = "--as-of") -> str:
+    """The value of an option that is a time, UTC unless it says otherwise. Raises typer.BadParameter."""
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
         raise typer.BadParameter(
-            f"{text!r} is not a time like 1998-04-01 or 1998-04-01T12:00:00Z", param_hint="--as-of"
+            f"{text!r} is not a time like 1998-04-01 or 1998-04-01T12:00:00Z", param_hint=option
         ) from None
     return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).isoformat()
 

@@ -17,7 +17,7 @@ from retraining.errors import InvalidCatalog
 from retraining.settings import Settings
 from retraining.store.database import Database
 from tests.api.models import MODELS
-from tests.api.serving import serving
+from tests.api.serving import UNHURRIED, serving
 from tests.orchestrator.fake import FakeOrchestrator
 from tests.orchestrator.fake_triggers import FakeTriggers
 from tests.registry.fake import FakeRegistry
@@ -73,6 +73,7 @@ def settings_in(home: Path) -> Settings:
         prefect_api_url="http://prefect.test/api",
         mlflow_url="http://mlflow.test",
         database_busy_seconds=0.3,
+        **UNHURRIED,
     )
 
 

@@ -4,9 +4,15 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import uvicorn
 from fastapi import FastAPI
+
+UNHURRIED: dict[str, Any] = {
+    f"rate_limit_{kind}": 1_000_000 for kind in ("reads", "writes", "address", "failures")
+}
+"""Settings of a facade that tests or benchmarks ask more often than anybody may."""
 
 
 @asynccontextmanager
@@ -15,7 +21,7 @@ async def serving(app: FastAPI, seconds: float = 20) -> AsyncIterator[str]:
     # Said to be TCP, so that asyncio turns Nagle's delays off, as it does for a port that uvicorn opens.
     with socket.socket(proto=socket.IPPROTO_TCP) as listener:
         listener.bind(("127.0.0.1", 0))
-        config = uvicorn.Config(app, log_config=None, timeout_graceful_shutdown=5)
+        config = uvicorn.Config(app, log_config=None, proxy_headers=False, timeout_graceful_shutdown=5)
         server = uvicorn.Server(config)
         task = asyncio.create_task(server.serve(sockets=[listener]))
         try:

@@ -9,7 +9,7 @@ import pytest
 from fastapi.openapi.models import OpenAPI
 from pydantic import BaseModel
 
-from api import errors, events, jobs, schemas, system, triggers
+from api import audit, errors, events, jobs, keys, schemas, system, triggers
 from api.app import create_app
 from retraining.jobs import job as job_models
 from retraining.jobs.records import JobEvent
@@ -71,6 +71,8 @@ def models() -> list[type[BaseModel]]:
             jobs,
             schemas,
             system,
+            keys,
+            audit,
             triggers,
             job_models,
             trigger_models,

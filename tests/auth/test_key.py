@@ -6,7 +6,7 @@ import pytest
 
 from retraining.auth.caller import Caller, Scope
 from retraining.auth.key import hash_secret, key_id_of, new_key
-from retraining.errors import MissingScope
+from retraining.errors import InvalidRequest, MissingScope, UnknownModel
 
 NOW = datetime(2026, 5, 4, tzinfo=UTC)
 
@@ -72,10 +72,44 @@ def test_a_key_is_usable_until_it_expires_or_is_revoked() -> None:
 
 
 @pytest.mark.parametrize("scope", list(Scope))
-def test_a_scope_allows_itself_alone_and_admin_everything(scope: Scope) -> None:
+def test_a_scope_allows_itself_alone_cancel_any_cancel_too_and_admin_everything(scope: Scope) -> None:
     caller = Caller.named("ci", [scope])
     allowed = {wanted for wanted in Scope if caller.may(wanted)}
-    assert allowed == (set(Scope) if scope is Scope.ADMIN else {scope})
+    implied = {Scope.ADMIN: set(Scope), Scope.CANCEL_ANY: {Scope.CANCEL}}
+    assert allowed == {scope} | implied.get(scope, set())
+
+
+def test_a_role_is_a_name_for_scopes_and_scopes_can_be_given_beside_it() -> None:
+    assert Caller.named("eve", ["viewer"]).scopes == {Scope.READ}
+    operator = Caller.named("ops", ["operator", "promote"])
+    assert operator.scopes == {Scope.READ, Scope.TRIGGER, Scope.CANCEL_ANY, Scope.PROMOTE}
+    assert not Caller.named("ops", ["operator"]).may(Scope.PROMOTE)
+    assert new_key("ops", ["operator"]).key.scopes == ["cancel-any", "read", "trigger"]
+
+
+def test_a_caller_who_is_limited_to_models_sees_no_others_and_is_no_administrator() -> None:
+    caller = Caller.named("ops", ["admin"], models=["churn"])
+    assert caller.sees("churn")
+    assert not caller.sees("profitability")
+    assert not caller.may(Scope.ADMIN)
+    assert caller.may(Scope.PROMOTE)
+    with pytest.raises(UnknownModel) as raised:
+        caller.must_see("profitability", ["churn", "profitability", "secret"])
+    assert raised.value.known == ("churn",)
+
+
+@pytest.mark.parametrize("name", ["oidc:ada", "local user root", " oidc:ada "])
+def test_a_key_cannot_take_the_name_of_another_kind_of_caller(name: str) -> None:
+    with pytest.raises(InvalidRequest, match="cannot begin"):
+        new_key(name, ["read"])
+
+
+@pytest.mark.parametrize(
+    ("scopes", "models"), [(["admin"], ["churn"]), (["read"], []), (["read"], [""]), (["read"], ["x" * 201])]
+)
+def test_a_limit_that_means_nothing_is_refused(scopes: list[str], models: list[str]) -> None:
+    with pytest.raises(InvalidRequest, match="models"):
+        new_key("ci", scopes, models=models)
 
 
 def test_a_missing_scope_is_named() -> None:

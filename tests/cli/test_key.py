@@ -1,5 +1,8 @@
 """`retraining key`: the database is enough."""
 
+import getpass
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 from tests.cli.command import retraining
@@ -19,6 +22,35 @@ def test_a_key_is_made_listed_and_revoked(tmp_path: Path) -> None:
     assert "expires 20" in listed
     assert retraining("key", "revoke", key_id, *home).stdout == f"key {key_id} (ci) is revoked\n"
     assert "revoked 20" in retraining("key", "list", *home).stdout
+
+
+def test_a_role_and_models_say_what_a_key_opens_and_the_log_who_made_it(tmp_path: Path) -> None:
+    """Without the facade: whoever has the database is an administrator, and is named."""
+    home = ("--home", str(tmp_path))
+    made = retraining("key", "create", "ops", "--role", "operator", "-s", "promote", "-m", "churn", *home)
+    assert made.returncode == 0, made.stderr
+    listed = retraining("key", "list", *home).stdout
+    assert "cancel-any, promote, read, trigger" in listed
+    assert "churn" in listed
+    with closing(sqlite3.connect(tmp_path / "retraining.db")) as database:
+        [(actor, credential, action)] = database.execute(
+            "SELECT actor, credential, action FROM retraining_audit"
+        )
+    assert (actor, credential, action) == (f"local user {getpass.getuser()}", "local", "key.create")
+
+
+def test_an_administrators_key_limited_to_models_is_refused(tmp_path: Path) -> None:
+    wrong = retraining("key", "create", "ops", "-r", "admin", "-m", "churn", "--home", str(tmp_path))
+    assert wrong.returncode == 2
+    assert "not limited to models" in wrong.stderr
+
+
+def test_revoking_the_last_administrators_key_warns(tmp_path: Path) -> None:
+    home = ("--home", str(tmp_path))
+    key_id = retraining("key", "create", "ada", "-r", "admin", *home).stdout.split("_")[1]
+    revoked = retraining("key", "revoke", key_id, *home)
+    assert revoked.returncode == 0
+    assert "no administrator's key can be used any more" in revoked.stderr
 
 
 def test_a_key_that_does_not_exist_cannot_be_revoked(tmp_path: Path) -> None:

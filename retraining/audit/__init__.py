@@ -1,0 +1,1 @@
+"""Who did what, and when: the log that nothing changes or deletes."""
