@@ -16,6 +16,7 @@ DESCRIPTION = """
 Start retraining jobs, or have triggers start them; follow them, and decide which version serves.
 
 Every request but `/health` and `/ready` carries an API key: `Authorization: Bearer rt_...` or `X-API-Key`.
+Tokens of the configured OpenID Connect issuer come as `Authorization: Bearer` too.
 Every error has the shape `ErrorResponse`; its correlation id is in `X-Correlation-ID` and in the logs too.
 """
 

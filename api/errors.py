@@ -25,6 +25,8 @@ STATUSES: Mapping[type[Exception], int] = {
     errors.JobNotFound: 404,
     errors.TriggerNotFound: 404,
     errors.VersionNotFound: 404,
+    errors.KeyNotFound: 404,
+    errors.KeyNameTaken: 409,
     errors.JobAlreadyFinished: 409,
     errors.JobRunning: 409,
     errors.ChampionChanged: 409,
@@ -40,6 +42,7 @@ STATUSES: Mapping[type[Exception], int] = {
     errors.IdempotencyKeyReused: 422,
     errors.DataProblem: 422,
     errors.InsufficientTrainingData: 422,
+    errors.RateLimitExceeded: 429,
     errors.SourceUnreachable: 503,
     errors.OrchestratorRefused: 502,
     errors.RegistryRefused: 502,
@@ -60,6 +63,7 @@ HTTP_ERRORS: Mapping[int, str] = {
     413: "BodyTooLarge",
     415: "UnsupportedMediaType",
     422: "ValidationError",
+    429: "RateLimitExceeded",
     500: "InternalError",
     502: "UpstreamRefused",
     503: "Unavailable",
@@ -192,7 +196,7 @@ def install_error_handlers(app: FastAPI) -> None:
 
 def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """The error answers of a route for OpenAPI: these, and those that any route may give."""
-    every = sorted({*statuses, 401, 403, 422, 500, 503})
+    every = sorted({*statuses, 401, 403, 422, 429, 500, 503})
     return {status: {"model": ErrorResponse, "description": HTTP_ERRORS[status]} for status in every}
 
 
@@ -230,6 +234,8 @@ def _domain_problem(exc: Exception, status: int) -> Problem:
             headers["WWW-Authenticate"] = 'Bearer realm="retraining"'
         case errors.Unavailable() | errors.PromotionLockBusy() | errors.TooManyFollowers():
             headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
+        case errors.RateLimitExceeded():
+            headers["Retry-After"] = str(exc.retry_after_seconds)
         case errors.InvalidRequest():
             details = _field_problems([(exc.field, exc.problem)])
         case errors.InvalidParameters():

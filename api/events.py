@@ -1,18 +1,18 @@
 """The routes of live status: server-sent events of one job, and of all."""
 
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Header, Response
 from sse_starlette import EventSourceResponse, ServerSentEvent
 
-from api.authentication import CAN_READ
+from api.authentication import CAN_READ, Reader
 from api.errors import documented
 from api.facade import Facade, TheFacade
-from api.ids import JobId
 from api.route import FacadeRoute, by_name
+from api.visibility import VisibleJob
 from retraining.errors import Unavailable
 from retraining.jobs.records import JobEvent
 
@@ -61,9 +61,11 @@ A_PLACE = Depends(_a_place)
     response_class=EventSourceResponse,
     responses={200: STREAM, **documented()},
 )
-async def follow_retraining_jobs(facade: TheFacade, last_event_id: LastEventId = None) -> EventSourceResponse:
+async def follow_retraining_jobs(
+    facade: TheFacade, caller: Reader, last_event_id: LastEventId = None
+) -> EventSourceResponse:
     """Follow every job, from now on or from `Last-Event-ID` on. Needs the scope `read`."""
-    return _stream(facade, facade.feed.subscribe(last_event_id))
+    return _stream(facade, facade.feed.subscribe(last_event_id), sees=caller.sees)
 
 
 @router.get(
@@ -73,7 +75,7 @@ async def follow_retraining_jobs(facade: TheFacade, last_event_id: LastEventId =
     responses={200: STREAM, 204: {"description": "The job is over and all was read"}, **documented(404)},
 )
 async def follow_retraining_job(
-    job_id: JobId, facade: TheFacade, last_event_id: LastEventId = None
+    job_id: VisibleJob, facade: TheFacade, last_event_id: LastEventId = None
 ) -> Response:
     """Follow one job until it is over, from its beginning or from `Last-Event-ID` on.
 
@@ -89,10 +91,13 @@ async def follow_retraining_job(
 
 
 def _stream(
-    facade: Facade, events: AsyncGenerator[JobEvent, None], first: JobEvent | None = None
+    facade: Facade,
+    events: AsyncGenerator[JobEvent, None],
+    first: JobEvent | None = None,
+    sees: Callable[[str], bool] = lambda _: True,
 ) -> EventSourceResponse:
     return EventSourceResponse(
-        _server_sent(events, first),
+        _server_sent(events, first, sees),
         ping=facade.settings.heartbeat_seconds,
         send_timeout=SEND_SECONDS,
         sep="\n",
@@ -100,14 +105,15 @@ def _stream(
 
 
 async def _server_sent(
-    events: AsyncGenerator[JobEvent, None], first: JobEvent | None
+    events: AsyncGenerator[JobEvent, None], first: JobEvent | None, sees: Callable[[str], bool]
 ) -> AsyncIterator[ServerSentEvent]:
     try:
         async with aclosing(events):
             if first is not None:
                 yield _shown(first)
             async for event in events:
-                yield _shown(event)
+                if sees(event.model_name):
+                    yield _shown(event)
     except Unavailable:
         # The answer has begun: all that can be done is to end it. Who follows comes back with Last-Event-ID.
         logger.warning("a stream of events was cut", exc_info=True)

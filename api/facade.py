@@ -9,7 +9,11 @@ from typing import Annotated, cast
 from fastapi import Depends, FastAPI, Request
 
 from api.readiness import Readiness, Staffing, in_thread
+from retraining.audit.log import AuditLog
+from retraining.audit.refusals import Refusals
 from retraining.auth.keys import KeyStore
+from retraining.auth.signing_keys import SigningKeys
+from retraining.auth.tokens import TokenPolicy, Tokens
 from retraining.catalog.discovery import Catalog, load_catalog
 from retraining.champions import Champions
 from retraining.errors import InvalidCatalog
@@ -17,6 +21,7 @@ from retraining.jobs.feed import JobFeed
 from retraining.jobs.service import JobService
 from retraining.jobs.sync import JobSync
 from retraining.orchestrator.values import Orchestrator, TriggerOrchestrator
+from retraining.rates.limits import RateLimits, limits_of
 from retraining.registry.values import Registry
 from retraining.settings import Settings
 from retraining.store.database import Database
@@ -39,6 +44,11 @@ class Facade:
     triggers: TriggerService
     champions: Champions
     keys: KeyStore
+    tokens: Tokens | None
+    """None while no issuer is configured."""
+    audit: AuditLog
+    refusals: Refusals
+    rates: RateLimits
     readiness: Readiness
     staffing: Staffing
 
@@ -76,6 +86,15 @@ async def running_facade(settings: Settings, doors: Doors) -> AsyncIterator[Faca
         sync = JobSync(database, orchestrator, settings, feed)
         keys = KeyStore(database)
         stack.push_async_callback(keys.settle)
+        tokens = _tokens(settings)
+        if tokens is not None:
+            stack.push_async_callback(tokens.close)
+        audit = AuditLog(database)
+        stack.push_async_callback(audit.settle)
+        refusals = Refusals(audit)
+        await stack.enter_async_context(refusals.running())
+        rates = limits_of(settings)
+        stack.push_async_callback(rates.close)
         await stack.enter_async_context(sync.running())
         await stack.enter_async_context(TriggerSync(database, triggers).running())
         yield Facade(
@@ -90,6 +109,10 @@ async def running_facade(settings: Settings, doors: Doors) -> AsyncIterator[Faca
             triggers=TriggerService(database, triggers, catalog),
             champions=Champions(catalog, registry, orchestrator),
             keys=keys,
+            tokens=tokens,
+            audit=audit,
+            refusals=refusals,
+            rates=rates,
             readiness=Readiness(
                 {
                     "database": database.ping,
@@ -136,6 +159,13 @@ async def _check_catalog(catalog: Catalog) -> None:
     # One unusable model is no reason to take the others out of service; /ready shows it beside.
     if not len(catalog):
         raise InvalidCatalog("the catalog", "has no usable model")
+
+
+def _tokens(settings: Settings) -> Tokens | None:
+    policy = TokenPolicy.of(settings)
+    if policy is None:
+        return None
+    return Tokens(policy, SigningKeys(policy.issuer, settings.oidc_jwks_url, policy.algorithms))
 
 
 async def _prefect(

@@ -2,21 +2,27 @@
 
 from collections.abc import Sequence
 from typing import Annotated
+from uuid import UUID
 
 from asgi_correlation_id import correlation_id
 from fastapi import APIRouter, Header, Query, Request, Response
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
-from api.authentication import CAN_READ, Canceller, Trigger
+from api.authentication import CAN_READ, Canceller, Reader, Trigger
 from api.errors import documented
-from api.facade import TheFacade
-from api.ids import JobId
+from api.facade import Facade, TheFacade
 from api.links import LOCATION, NEXT_PAGE, job_links, link_next_page, with_reports, with_todays_links
 from api.route import FacadeRoute, by_name
+from api.trail import TheTrail
+from api.visibility import VisibleJob, must_see
+from retraining.audit.entry import Action
+from retraining.auth.caller import Caller, Scope
 from retraining.catalog.spec import ModelName
+from retraining.errors import NotYourJob
 from retraining.jobs.cursor import MAX_OFFSET
 from retraining.jobs.job import (
     JobFilter,
+    JobSnapshot,
     RetrainingJob,
     RetrainingRequest,
     RetrainingResponse,
@@ -29,6 +35,9 @@ from retraining.orchestrator.values import LogLine
 router = APIRouter(
     route_class=FacadeRoute, generate_unique_id_function=by_name, strict_content_type=False, tags=["jobs"]
 )
+
+# Rendered here: FastAPI would first make rows of the table of them.
+_SNAPSHOTS = TypeAdapter(list[JobSnapshot])
 
 IdempotencyKey = Annotated[
     str | None,
@@ -72,6 +81,7 @@ async def start_retraining(
     request: Request,
     response: Response,
     facade: TheFacade,
+    trail: TheTrail,
     caller: Trigger,
     idempotency_key: IdempotencyKey = None,
 ) -> RetrainingResponse:
@@ -80,12 +90,15 @@ async def start_retraining(
     Needs the scope `trigger`. `parameters` are checked against the model's own class
     (`GET /api/retraining/models/{name}` shows its schema).
     """
-    job = await facade.jobs.start(
-        wanted,
-        triggered_by=caller.name,
-        correlation_id=correlation_id.get() or "",
-        idempotency_key=idempotency_key,
-    )
+    must_see(request, facade, wanted.model_name)
+    async with trail.deed(Action.JOB_START, model_name=wanted.model_name) as deed:
+        job = await facade.jobs.start(
+            wanted,
+            triggered_by=caller.name,
+            correlation_id=correlation_id.get() or "",
+            idempotency_key=idempotency_key,
+        )
+        deed.target = f"job {job.id}"
     links = job_links(request, job.id, job.model_name)
     response.headers["Location"] = links["self"]
     return RetrainingResponse(
@@ -97,42 +110,66 @@ async def start_retraining(
     )
 
 
-@router.get("", dependencies=[CAN_READ], responses={200: NEXT_PAGE, **documented()})
+@router.get(
+    "",
+    response_model=list[RetrainingJob],
+    responses={200: NEXT_PAGE, **documented()},
+)
 async def list_retraining_jobs(
-    query: Annotated[JobQuery, Query()], request: Request, response: Response, facade: TheFacade
-) -> list[RetrainingJob]:
+    query: Annotated[JobQuery, Query()], request: Request, facade: TheFacade, caller: Reader
+) -> Response:
     """List jobs, newest first. Needs the scope `read`."""
-    page = await facade.jobs.list(query, limit=query.limit, offset=query.offset, cursor=query.cursor)
+    page = await facade.jobs.list(
+        query, limit=query.limit, offset=query.offset, cursor=query.cursor, among=caller.models
+    )
+    jobs = [with_todays_links(facade, job) for job in page.jobs]
+    response = Response(_SNAPSHOTS.dump_json(jobs), media_type="application/json")
     if page.next_cursor is not None:
         link_next_page(request, response, cursor=page.next_cursor)
-    return [with_todays_links(facade, job) for job in page.jobs]
+    return response
 
 
-@router.get("/{job_id}", dependencies=[CAN_READ], responses=documented(404))
-async def get_retraining_job(job_id: JobId, facade: TheFacade) -> RetrainingJob:
+@router.get("/{job_id}", response_model=RetrainingJob, dependencies=[CAN_READ], responses=documented(404))
+async def get_retraining_job(job_id: VisibleJob, facade: TheFacade) -> Response:
     """One job. Needs the scope `read`."""
     job = await facade.jobs.get(job_id)
-    return await with_reports(facade, with_todays_links(facade, job))
+    shown = await with_reports(facade, with_todays_links(facade, job))
+    return Response(shown.model_dump_json(), media_type="application/json")
 
 
 @router.delete("/{job_id}", responses=documented(404, 409, 502))
-async def cancel_retraining_job(job_id: JobId, facade: TheFacade, caller: Canceller) -> Message:
+async def cancel_retraining_job(
+    *, caller: Canceller, job_id: VisibleJob, facade: TheFacade, trail: TheTrail
+) -> Message:
     """Cancel a job; again is harmless.
 
-    Needs the scope `cancel`. A waiting job is cancelled at once, a running one stops itself or is stopped
-    within a bound; a completed or failed one is refused (409).
+    Needs the scope `cancel` for a job that the caller started, `cancel-any` for others. A waiting job is
+    cancelled at once, a running one stops itself or is stopped within a bound; a completed or failed one is
+    refused (409).
     """
-    job = await facade.jobs.cancel(job_id, by=caller.name)
+    await _must_be_theirs(facade, caller, job_id)
+    async with trail.deed(Action.JOB_CANCEL, target=f"job {job_id}") as deed:
+        job = await facade.jobs.cancel(job_id, by=caller.name)
+        deed.model_name = job.model_name
     if job.status.final:
         return Message(message=f"job {job.id} is {job.status}")
     grace = facade.settings.cancel_grace_seconds
     return Message(message=f"job {job.id} is stopping, within {grace:g} s")
 
 
+async def _must_be_theirs(facade: Facade, caller: Caller, job_id: UUID) -> None:
+    """Raise NotYourJob unless the caller may cancel this job."""
+    if caller.may(Scope.CANCEL_ANY):
+        return
+    job = await facade.jobs.get(job_id)
+    if job.trigger_type is not TriggerType.MANUAL or job.triggered_by != caller.name:
+        raise NotYourJob(caller.name, job_id)
+
+
 @router.get("/{job_id}/logs", dependencies=[CAN_READ], responses={200: NEXT_PAGE, **documented(404)})
 async def get_retraining_job_logs(
     *,
-    job_id: JobId,
+    job_id: VisibleJob,
     request: Request,
     response: Response,
     facade: TheFacade,

@@ -7,7 +7,7 @@ from uuid import UUID
 from fastapi import Request, Response
 
 from api.facade import Facade, facade_of
-from retraining.jobs.job import RetrainingJob
+from retraining.jobs.job import JobSnapshot
 from retraining.registry.pages import at_todays_address, model_page
 from retraining.triggers.evaluation import Evaluation
 
@@ -41,14 +41,14 @@ def job_links(request: Request, job_id: UUID, model_name: str) -> dict[str, str]
     }
 
 
-def with_todays_links(facade: Facade, job: RetrainingJob) -> RetrainingJob:
+def with_todays_links(facade: Facade, job: JobSnapshot) -> JobSnapshot:
     """The same job, its training where MLflow is today: what is stored is of the day when the job ran."""
     if job.mlflow_run_url is not None:
         job.mlflow_run_url = at_todays_address(job.mlflow_run_url, facade.settings.mlflow)
     return job
 
 
-async def with_reports(facade: Facade, job: RetrainingJob) -> RetrainingJob:
+async def with_reports(facade: Facade, job: JobSnapshot) -> JobSnapshot:
     """The same job, each cause that is a breach with the report of it."""
     found = {cause["evaluation_id"] for cause in job.causes if cause.get("evaluation_id")}
     if found:

@@ -7,17 +7,18 @@ from typing import Any
 from fastapi import APIRouter, Depends, Request
 from fastapi.routing import APIRoute
 
-from api import events, jobs, models, triggers
+from api import audit, events, jobs, keys, models, triggers
 from api.authentication import identification
 from api.body import refuse_unreadable_body
 from api.errors import not_allowed, nothing_at
 from api.facade import Doors, lifespan_of
+from api.rate_limits import HEED_CALLER
 from api.route import FacadeRoute
 from retraining.auth.caller import Caller
 from retraining.settings import Settings
 
 PREFIX = "/api/retraining"
-ROUTERS = (triggers.router, models.router, events.router, jobs.router)
+ROUTERS = (triggers.router, models.router, keys.router, audit.router, events.router, jobs.router)
 """In the order of matching: fixed paths before `/{job_id}`."""
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"})
 
@@ -31,14 +32,15 @@ def create_router(
 ) -> APIRouter:
     """The routes under `/api/retraining`, with a lifespan that runs the facade: `app.include_router(...)`.
 
-    `authenticate` is the host's own FastAPI dependency in place of our API keys; `caller_of` makes a `Caller`
-    of what it returns, unless that is one. Errors are in our format, whatever handlers the host has.
+    `authenticate` is the host's own FastAPI dependency in place of our API keys and tokens; `caller_of` makes
+    a `Caller` of what it returns, unless that is one. Errors are in our format, whatever handlers the host
+    has.
     """
     lifespan = lifespan_of(settings or Settings(), doors or Doors())
     router = APIRouter(lifespan=lifespan)
     identify = identification(authenticate, caller_of)
     # In this order: who may not call learns nothing about what was sent.
-    asked_first = [Depends(identify), Depends(refuse_unreadable_body)]
+    asked_first = [Depends(identify), HEED_CALLER, Depends(refuse_unreadable_body)]
     for each in ROUTERS:
         router.include_router(each, prefix=PREFIX, dependencies=asked_first)
         router.include_router(_other_methods(each), prefix=PREFIX)

@@ -25,6 +25,7 @@ def _storable(text: str) -> str:
     return text
 
 
+Storable = Annotated[str, AfterValidator(_storable)]
 Reason = Annotated[str, Field(max_length=500), AfterValidator(_storable)]
 
 

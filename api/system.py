@@ -9,12 +9,14 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict
 
 from api.authentication import CAN_READ, identification
-from api.errors import ErrorResponse, Problem
+from api.errors import HTTP_ERRORS, ErrorResponse, Problem
 from api.facade import Facade, TheFacade
+from api.rate_limits import HEED_CALLER
 from api.readiness import Check
 from api.route import FacadeRoute, by_name
 from retraining.orchestrator.values import Inspection
 
+TOO_OFTEN: dict[int | str, dict[str, Any]] = {429: {"model": ErrorResponse, "description": HTTP_ERRORS[429]}}
 NAMED = 5
 """How many missing deployments a warning names."""
 
@@ -71,7 +73,7 @@ class NotReady(ErrorResponse):
 
 
 @router.head("/health", include_in_schema=False)
-@router.get("/health")
+@router.get("/health", responses=TOO_OFTEN)
 async def health() -> Alive:
     """Whether the process is alive, whatever it stands on. Needs no key."""
     return Alive()
@@ -81,7 +83,7 @@ async def health() -> Alive:
 @router.get(
     "/ready",
     response_model=Ready,
-    responses={503: {"model": NotReady, "description": "Some part does not answer"}},
+    responses={503: {"model": NotReady, "description": "Some part does not answer"}, **TOO_OFTEN},
 )
 async def ready(facade: TheFacade) -> Any:
     """Whether all that the facade stands on is there, and what is not. Needs no key."""
@@ -111,7 +113,9 @@ def _warnings(facade: Facade, staff: Inspection | None) -> Iterator[str]:
 
 
 @router.get(
-    "/openapi.json", dependencies=[Depends(identification(None, None)), CAN_READ], include_in_schema=False
+    "/openapi.json",
+    dependencies=[Depends(identification(None, None)), HEED_CALLER, CAN_READ],
+    include_in_schema=False,
 )
 async def openapi(request: Request) -> JSONResponse:
     """The OpenAPI description. Needs the scope `read`."""

@@ -6,14 +6,16 @@ from asgi_correlation_id import correlation_id
 from fastapi import APIRouter, Header, Query, Request, Response
 from pydantic import Field
 
-from api.authentication import CAN_READ, Trigger
+from api.authentication import CAN_READ, Reader, Trigger
 from api.errors import documented
 from api.facade import TheFacade
-from api.ids import TriggerId
 from api.jobs import Message
 from api.links import LOCATION, NEXT_PAGE, check_links, link_next_page, path_to, with_todays_report
 from api.route import FacadeRoute, by_name
 from api.schemas import CheckRequest, CheckResponse, TriggerChanged, TriggerWanted
+from api.trail import TheTrail
+from api.visibility import VisibleTrigger, must_see
+from retraining.audit.entry import Action
 from retraining.catalog.spec import ModelName
 from retraining.jobs.cursor import MAX_OFFSET
 from retraining.jobs.job import TriggerType
@@ -58,63 +60,96 @@ class TriggerQuery(TriggerFilter):
 
 @router.post("", status_code=201, responses={201: LOCATION, **documented(400, 404, 409, 413, 415, 502)})
 async def create_retraining_trigger(
-    wanted: TriggerWanted, request: Request, response: Response, facade: TheFacade, caller: Trigger
+    *,
+    wanted: TriggerWanted,
+    request: Request,
+    response: Response,
+    facade: TheFacade,
+    trail: TheTrail,
+    caller: Trigger,
 ) -> TriggerPublic:
     """Create a trigger: all of it, or after an error nothing.
 
     Needs the scope `trigger`: who may start jobs may plan them. `trigger_type` decides which keys
     `trigger_condition` takes; what is wrong with it is answered field by field.
     """
-    trigger = await facade.triggers.create(wanted, by=caller.name)
+    must_see(request, facade, wanted.model_name)
+    kind = str(wanted.trigger_type)
+    async with trail.deed(Action.TRIGGER_CREATE, model_name=wanted.model_name, trigger_type=kind) as deed:
+        trigger = await facade.triggers.create(wanted, by=caller.name)
+        deed.target = f"trigger {trigger.id}"
     response.headers["Location"] = path_to(request, "get_retraining_trigger", trigger_id=trigger.id)
     return trigger
 
 
-@router.get("", dependencies=[CAN_READ], responses={200: NEXT_PAGE, **documented()})
+@router.get("", responses={200: NEXT_PAGE, **documented()})
 async def list_retraining_triggers(
-    query: Annotated[TriggerQuery, Query()], request: Request, response: Response, facade: TheFacade
+    query: Annotated[TriggerQuery, Query()],
+    request: Request,
+    response: Response,
+    facade: TheFacade,
+    caller: Reader,
 ) -> list[TriggerPublic]:
     """List triggers, newest first, those made in Prefect too. Needs the scope `read`."""
-    page = await facade.triggers.list(query, limit=query.limit, offset=query.offset, cursor=query.cursor)
+    page = await facade.triggers.list(
+        query, limit=query.limit, offset=query.offset, cursor=query.cursor, among=caller.models
+    )
     if page.next_cursor is not None:
         link_next_page(request, response, cursor=page.next_cursor)
     return [*page.triggers]
 
 
 @router.get("/{trigger_id}", dependencies=[CAN_READ], responses=documented(404))
-async def get_retraining_trigger(trigger_id: TriggerId, facade: TheFacade) -> TriggerPublic:
+async def get_retraining_trigger(trigger_id: VisibleTrigger, facade: TheFacade) -> TriggerPublic:
     """One trigger, with the next five times when it is due. Needs the scope `read`."""
     return await facade.triggers.get(trigger_id)
 
 
 @router.patch("/{trigger_id}", responses=documented(400, 404, 409, 413, 415, 502))
 async def change_retraining_trigger(
-    trigger_id: TriggerId, change: TriggerChanged, facade: TheFacade, caller: Trigger
+    *,
+    caller: Trigger,
+    trigger_id: VisibleTrigger,
+    change: TriggerChanged,
+    facade: TheFacade,
+    trail: TheTrail,
 ) -> TriggerPublic:
     """Switch a trigger on or off, or give it another condition. Needs the scope `trigger`.
 
     A disabled trigger is never due; it can be checked by hand, which is recorded and starts nothing. The
     times of a schedule that was made in Prefect are changed there.
     """
-    return await facade.triggers.change(trigger_id, change, by=caller.name)
+    changed = sorted(change.model_dump(exclude_none=True))
+    async with trail.deed(
+        Action.TRIGGER_CHANGE, target=f"trigger {trigger_id}", changed=changed, enabled=change.enabled
+    ) as deed:
+        trigger = await facade.triggers.change(trigger_id, change, by=caller.name)
+        deed.model_name = trigger.model_name
+    return trigger
 
 
 @router.delete("/{trigger_id}", responses=documented(404, 502))
-async def delete_retraining_trigger(trigger_id: TriggerId, facade: TheFacade, caller: Trigger) -> Message:
+async def delete_retraining_trigger(
+    *, caller: Trigger, trigger_id: VisibleTrigger, facade: TheFacade, trail: TheTrail
+) -> Message:
     """Delete a trigger and the runs that it had planned; its history stays, and jobs under way go on.
 
     Needs the scope `trigger`.
     """
-    await facade.triggers.delete(trigger_id, by=caller.name)
+    async with trail.deed(Action.TRIGGER_DELETE, target=f"trigger {trigger_id}") as deed:
+        deed.model_name = await facade.triggers.model_of(trigger_id)
+        await facade.triggers.delete(trigger_id, by=caller.name)
     return Message(message=f"trigger {trigger_id} is deleted; jobs that are running go on")
 
 
 @router.post("/{trigger_id}/check", status_code=202, responses=documented(400, 404, 409, 413, 415, 502))
 async def check_retraining_trigger(
-    trigger_id: TriggerId,
+    *,
+    caller: Trigger,
+    trigger_id: VisibleTrigger,
     request: Request,
     facade: TheFacade,
-    caller: Trigger,
+    trail: TheTrail,
     wanted: CheckRequest | None = None,
 ) -> CheckResponse:
     """Check a drift or performance trigger now; what it finds is an evaluation like any other.
@@ -122,13 +157,16 @@ async def check_retraining_trigger(
     Needs the scope `trigger`, because a breach starts a job. A scheduled trigger has nothing to check (409).
     """
     wanted = wanted or CheckRequest()
-    check_id = await facade.triggers.check(
-        trigger_id,
-        as_of=wanted.as_of,
-        report=wanted.report,
-        by=caller.name,
-        correlation_id=correlation_id.get() or "",
-    )
+    async with trail.deed(Action.TRIGGER_CHECK, target=f"trigger {trigger_id}") as deed:
+        deed.model_name = await facade.triggers.model_of(trigger_id)
+        check_id = await facade.triggers.check(
+            trigger_id,
+            as_of=wanted.as_of,
+            report=wanted.report,
+            by=caller.name,
+            correlation_id=correlation_id.get() or "",
+        )
+        deed.details["evaluation_id"] = str(check_id)
     return CheckResponse(
         check_id=check_id,
         message=f"check of trigger {trigger_id} accepted",
@@ -138,9 +176,11 @@ async def check_retraining_trigger(
 
 @router.post("/{trigger_id}/fire", status_code=202, responses=documented(400, 404, 409, 413, 415, 502))
 async def fire_retraining_trigger(
-    trigger_id: TriggerId,
-    facade: TheFacade,
+    *,
     caller: Trigger,
+    trigger_id: VisibleTrigger,
+    facade: TheFacade,
+    trail: TheTrail,
     signal: Signal | None = None,
     idempotency_key: SignalKey = None,
 ) -> Evaluation:
@@ -149,9 +189,13 @@ async def fire_retraining_trigger(
     Needs the scope `trigger`. Answers with the evaluation: `action` says whether it fired. A scheduled
     trigger has no condition to breach (409).
     """
-    return await facade.triggers.fire(
-        trigger_id, signal or Signal(), by=caller.name, idempotency_key=idempotency_key
-    )
+    async with trail.deed(Action.TRIGGER_FIRE, target=f"trigger {trigger_id}") as deed:
+        evaluation = await facade.triggers.fire(
+            trigger_id, signal or Signal(), by=caller.name, idempotency_key=idempotency_key
+        )
+        deed.model_name = evaluation.model_name
+        deed.details = {"evaluation_id": str(evaluation.id), "action": str(evaluation.action)}
+    return evaluation
 
 
 @router.get(
@@ -159,7 +203,7 @@ async def fire_retraining_trigger(
 )
 async def list_retraining_trigger_evaluations(
     *,
-    trigger_id: TriggerId,
+    trigger_id: VisibleTrigger,
     request: Request,
     response: Response,
     facade: TheFacade,

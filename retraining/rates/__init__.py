@@ -1,0 +1,1 @@
+"""How often somebody may ask: budgets that refill evenly, in memory or shared through Redis."""
