@@ -21,12 +21,12 @@ class Position:
     """A place in the order of the pages: created_at, then id, both descending."""
 
     created_at: datetime
-    job_id: UUID
+    id: UUID
 
     def encode(self) -> str:
         """The cursor's text, safe in a URL."""
         microseconds = (self.created_at - _EPOCH) // timedelta(microseconds=1)
-        content = microseconds.to_bytes(8, "big", signed=True) + self.job_id.bytes
+        content = microseconds.to_bytes(8, "big", signed=True) + self.id.bytes
         return base64.urlsafe_b64encode(content + _check(content)).rstrip(b"=").decode()
 
     @classmethod

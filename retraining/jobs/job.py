@@ -145,6 +145,10 @@ class RetrainingJob(JobBase, Table, table=True):
     """Time and id of the progress event that `stage` and `progress` are of: older news changes nothing."""
 
 
+class JobSnapshot(JobBase):
+    """A job as it was when it was read: what a `RetrainingJob` shows, and nothing that writes it back."""
+
+
 _NUMBER = re.compile(r"[+-]?[\d_]*\.?\d*(e[+-]?\d+)?", re.IGNORECASE)
 
 

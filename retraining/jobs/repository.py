@@ -4,15 +4,13 @@ from collections.abc import Collection, Sequence
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import Uuid, bindparam, func, literal, tuple_
+from sqlalchemy import bindparam, func, literal
 from sqlmodel import col, delete, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from retraining.jobs.cursor import Position
-from retraining.jobs.job import JobFilter, RetrainingJob, StatusWord
+from retraining.jobs.job import RetrainingJob, StatusWord
 from retraining.jobs.records import EventKind, EventWord, JobCause, JobEvent, StartRequest, SyncMark
 from retraining.jobs.status import FINAL, RetrainingStatus
-from retraining.store.table import UtcDateTime
 
 # Part of the statements, no parameters: only then the indexes that hold nothing else can be used.
 UNFINISHED = bindparam(
@@ -57,30 +55,6 @@ async def causes_among(session: AsyncSession, run_ids: Collection[UUID]) -> set[
 async def causes_with(session: AsyncSession, job_id: UUID) -> Sequence[JobCause]:
     """The causes that other runs than its own brought to a job, or to a run that is to become one."""
     query = select(JobCause).where(col(JobCause.job_id) == job_id, col(JobCause.run_id) != job_id)
-    return (await session.exec(query)).all()
-
-
-async def page_of_jobs(
-    session: AsyncSession, wanted: JobFilter, *, limit: int, offset: int = 0, after: Position | None = None
-) -> Sequence[RetrainingJob]:
-    """Jobs after a position, newest first. An offset costs what it skips, if only entries of an index."""
-    created_at, job_id = col(RetrainingJob.created_at), col(RetrainingJob.id)
-    newest_first = (created_at.desc(), job_id.desc())
-    fits = []
-    if wanted.model_name is not None:
-        fits.append(col(RetrainingJob.model_name) == wanted.model_name)
-    if wanted.status is not None:
-        fits.append(col(RetrainingJob.status) == wanted.status)
-    if wanted.trigger_type is not None:
-        fits.append(col(RetrainingJob.trigger_type) == wanted.trigger_type)
-    if after is not None:
-        place = tuple_(literal(after.created_at, UtcDateTime()), literal(after.job_id, Uuid()))
-        fits.append(tuple_(created_at, job_id) < place)
-    query = select(RetrainingJob).where(*fits).order_by(*newest_first).limit(limit)
-    if offset:
-        # PostgreSQL would fetch every row that it skips.
-        page = select(job_id).where(*fits).order_by(*newest_first).limit(limit).offset(offset)
-        query = select(RetrainingJob).where(job_id.in_(page)).order_by(*newest_first)
     return (await session.exec(query)).all()
 
 

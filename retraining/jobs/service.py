@@ -1,18 +1,18 @@
 """Starting, finding and cancelling jobs: what the facade and the command line call."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from uuid import UUID, uuid4
 
 from retraining.errors import JobAlreadyFinished, JobNotFound, StoreUnavailable
-from retraining.jobs import repository
+from retraining.jobs import reading, repository
 from retraining.jobs.admission import undecided
 from retraining.jobs.cursor import Position, page_start
 from retraining.jobs.feed import JobFeed
 from retraining.jobs.following import follow, job_of
-from retraining.jobs.job import JobFilter, RetrainingJob, RetrainingRequest
+from retraining.jobs.job import JobFilter, JobSnapshot, RetrainingJob, RetrainingRequest
 from retraining.jobs.ledger import JobLedger
 from retraining.jobs.starting import Caller, JobStarter, Models
 from retraining.jobs.status import RetrainingStatus
@@ -29,7 +29,7 @@ MAX_PAGE = 500
 class JobPage:
     """One page of jobs, newest first."""
 
-    jobs: Sequence[RetrainingJob]
+    jobs: Sequence[JobSnapshot]
     next_cursor: str | None
     """Continues after the last job of this page; None at the end."""
 
@@ -58,7 +58,7 @@ class JobService:
         triggered_by: str,
         correlation_id: str,
         idempotency_key: str | None = None,
-    ) -> RetrainingJob:
+    ) -> JobSnapshot:
         """Start a job; the same caller's same idempotency key within 24 hours returns the same job.
 
         Raises:
@@ -77,34 +77,43 @@ class JobService:
         try:
             await self._ledger.follow([started])
             await self._starter.finish(caller, started.id)
-            job = await self._find(started.id)
+            job = await reading.find_snapshot(self._database, started.id)
         except StoreUnavailable as exc:
             # The run is real, whatever our database says: the sync will write it down.
             logger.warning("job started, not recorded yet: %s", exc, extra=facts)
             job = None
         return job or _unrecorded(started)
 
-    async def get(self, job_id: UUID) -> RetrainingJob:
+    async def get(self, job_id: UUID) -> JobSnapshot:
         """One job. One that only Prefect knows yet is found there.
 
         Raises:
             JobNotFound, StoreUnavailable, OrchestratorUnavailable.
         """
-        job = await self._find(job_id)
+        job = await reading.find_snapshot(self._database, job_id)
         return job or _unrecorded(await self._run(job_id))
 
     async def list(
-        self, wanted: JobFilter, *, limit: int = 50, offset: int = 0, cursor: str | None = None
+        self,
+        wanted: JobFilter,
+        *,
+        limit: int = 50,
+        offset: int = 0,
+        cursor: str | None = None,
+        among: Collection[str] | None = None,
     ) -> JobPage:
         """Jobs, newest first; `cursor` comes from the page before and excludes `offset`.
+
+        `among` are the only models whose jobs there are for who asks; None for all.
 
         Raises:
             InvalidRequest: limit outside 1 to 500, a negative offset, or a cursor that no page gave.
         """
         after = page_start(limit=limit, max_limit=MAX_PAGE, offset=offset, cursor=cursor)
-        async with self._database.session() as session:
-            # One more than asked for tells whether there is a next page, without counting.
-            jobs = await repository.page_of_jobs(session, wanted, limit=limit + 1, offset=offset, after=after)
+        # One more than asked for tells whether there is a next page, without counting.
+        jobs = await reading.page_of_jobs(
+            self._database, wanted, limit=limit + 1, offset=offset, after=after, among=among
+        )
         page = jobs[:limit]
         more = len(jobs) > limit
         return JobPage(page, Position(page[-1].created_at, page[-1].id).encode() if more else None)
@@ -179,8 +188,8 @@ class JobService:
         return run
 
 
-def _unrecorded(run: JobRun) -> RetrainingJob:
+def _unrecorded(run: JobRun) -> JobSnapshot:
     now = datetime.now(UTC)
     job = job_of(run, now)
     follow(job, [run], (), now)
-    return job
+    return JobSnapshot.model_validate(job.model_dump())

@@ -5,7 +5,7 @@ makes way. This holds without it, and against it if a worker was faster.
 """
 
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
@@ -22,7 +22,6 @@ from prefect.client.schemas.filters import (
     FlowRunFilterNextScheduledStartTime,
     FlowRunFilterState,
     FlowRunFilterStateType,
-    Operator,
 )
 from prefect.client.schemas.objects import StateType
 from prefect.client.schemas.sorting import FlowRunSort
@@ -44,7 +43,7 @@ if TYPE_CHECKING:
 PAGE = 200
 PUT_OFF = timedelta(minutes=5)
 """A run that found no free place is planned anew, a little later; it waits all the same."""
-NOT_FINAL = [StateType.PENDING, StateType.RUNNING, StateType.PAUSED, StateType.CANCELLING]
+UNDER_WAY = [StateType.PENDING, StateType.RUNNING, StateType.PAUSED, StateType.CANCELLING]
 
 
 def find_refusal() -> "State[Any] | None":
@@ -99,33 +98,50 @@ def _end_waiting(client: "SyncPrefectClient", run_id: UUID, admission: Admission
 
 def _runs_of(client: "SyncPrefectClient", model_name: str, since: datetime) -> list[JobRun]:
     found: dict[UUID, FlowRun] = {}
-    offset = 0
-    while True:
-        page = client.read_flow_runs(**runs_query([model_name], since), limit=PAGE, offset=offset)
-        found |= {flow_run.id: flow_run for flow_run in page}
-        offset += len(page)
-        if len(page) < PAGE:
-            return of_models([model_name], found.values())
+    for query in runs_queries([model_name], since):
+        offset, full = 0, True
+        while full:
+            page = client.read_flow_runs(**query, limit=PAGE, offset=offset)
+            found |= {flow_run.id: flow_run for flow_run in page}
+            offset += len(page)
+            full = len(page) == PAGE
+    return of_models([model_name], found.values())
 
 
-def runs_query(model_names: Collection[str], since: datetime) -> dict[str, Any]:
+def runs_queries(model_names: Collection[str], since: datetime) -> Sequence[dict[str, Any]]:
     """What to ask Prefect for: runs of `retrain/<model>` that wait, are under way, or ended since then.
 
-    Newest first, so that pages miss nothing while runs are added.
+    One query each, in an order for which it has an index: all in one, it reads every run there ever was.
+    To be asked in this order, so that a run that moves on meanwhile is found by a later one; those that wait
+    are asked for twice, since a run may be given back. Newest first, so that pages miss nothing while runs
+    are added.
     """
     soon = datetime.now(UTC) + PUT_OFF
-    return {
-        "flow_filter": FlowFilter(name=FlowFilterName(any_=[FLOW_NAME])),
-        "deployment_filter": DeploymentFilter(name=DeploymentFilterName(any_=sorted(model_names))),
-        "flow_run_filter": FlowRunFilter(
-            operator=Operator.or_,  # type: ignore[call-arg]  # inherited from a mixin that mypy does not see
-            state=FlowRunFilterState(type=FlowRunFilterStateType(any_=NOT_FINAL)),
-            end_time=FlowRunFilterEndTime(after_=since),
-            # Schedules keep many runs planned further ahead.
-            next_scheduled_start_time=FlowRunFilterNextScheduledStartTime(before_=soon),
-        ),
-        "sort": FlowRunSort.ID_DESC,
-    }
+    waiting = FlowRunFilter(
+        state=state_in([StateType.SCHEDULED]),
+        # Schedules keep many runs planned further ahead.
+        next_scheduled_start_time=FlowRunFilterNextScheduledStartTime(before_=soon),
+    )
+    under_way = FlowRunFilter(state=state_in(UNDER_WAY))
+    ended = FlowRunFilter(end_time=FlowRunFilterEndTime(after_=since))
+    newest, last_ended = FlowRunSort.ID_DESC, FlowRunSort.END_TIME_DESC
+    return [
+        {
+            "flow_filter": FlowFilter(name=FlowFilterName(any_=[FLOW_NAME])),
+            "deployment_filter": DeploymentFilter(name=DeploymentFilterName(any_=sorted(model_names))),
+            "flow_run_filter": fitting,
+            "sort": sort,
+        }
+        for fitting, sort in (
+            *((waiting, newest), (under_way, newest), (waiting, newest)),
+            (ended, last_ended),
+        )
+    ]
+
+
+def state_in(states: Sequence[StateType]) -> FlowRunFilterState:
+    """The filter for runs in one of these states."""
+    return FlowRunFilterState(type=FlowRunFilterStateType(any_=[*states]))
 
 
 def of_models(model_names: Collection[str], flow_runs: "Collection[FlowRun]") -> list[JobRun]:

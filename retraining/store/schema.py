@@ -7,6 +7,7 @@ from sqlalchemy import MetaData
 from retraining.store.table import Table
 
 MODULES = (
+    "retraining.audit.entry",
     "retraining.auth.key",
     "retraining.jobs.job",
     "retraining.jobs.records",

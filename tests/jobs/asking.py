@@ -6,11 +6,11 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
-from retraining.jobs.job import RetrainingJob, RetrainingRequest
+from retraining.jobs.job import JobSnapshot, RetrainingRequest
 from retraining.jobs.service import JobService
 
 
-async def start(service: JobService, key: str | None = None, by: str = "ci", **fields: Any) -> RetrainingJob:
+async def start(service: JobService, key: str | None = None, by: str = "ci", **fields: Any) -> JobSnapshot:
     """Start a job of `churn`, unless the fields say otherwise."""
     request = RetrainingRequest.model_validate({"model_name": "churn", **fields})
     return await service.start(request, triggered_by=by, correlation_id="c-1", idempotency_key=key)

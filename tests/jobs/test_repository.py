@@ -8,9 +8,9 @@ from uuid import UUID
 
 from sqlmodel import SQLModel
 
-from retraining.jobs import repository
+from retraining.jobs import reading, repository
 from retraining.jobs.cursor import Position
-from retraining.jobs.job import JobFilter, RetrainingJob, TriggerType
+from retraining.jobs.job import JobFilter, JobSnapshot, RetrainingJob, TriggerType
 from retraining.jobs.records import EventKind, JobEvent, StartRequest
 from retraining.jobs.status import RetrainingStatus
 from retraining.store.database import Database
@@ -36,12 +36,10 @@ async def add(database: Database, *rows: SQLModel) -> None:
         session.add_all(rows)
 
 
-async def page(database: Database, *, limit: int = 1_000, **wanted: object) -> Sequence[RetrainingJob]:
+async def page(database: Database, *, limit: int = 1_000, **wanted: object) -> Sequence[JobSnapshot]:
     after = wanted.pop("after", None)
     assert after is None or isinstance(after, Position)
-    async with database.session() as session:
-        chosen = JobFilter.model_validate(wanted)
-        return await repository.page_of_jobs(session, chosen, limit=limit, after=after)
+    return await reading.page_of_jobs(database, JobFilter.model_validate(wanted), limit=limit, after=after)
 
 
 async def test_jobs_come_newest_first_and_those_of_one_moment_by_id(database: Database) -> None:

@@ -19,7 +19,7 @@ from retraining.errors import (
     StoreUnavailable,
     UnknownModel,
 )
-from retraining.jobs.job import JobFilter, RetrainingJob, TriggerType
+from retraining.jobs.job import JobFilter, JobSnapshot, TriggerType
 from retraining.jobs.records import StartRequest
 from retraining.jobs.service import JobService
 from retraining.jobs.status import RetrainingStatus
@@ -268,7 +268,7 @@ async def test_of_many_rejecting_requests_at_once_one_wins(
     outcomes = await asyncio.gather(
         *(start(service, if_running="reject") for _ in range(6)), return_exceptions=True
     )
-    (winner,) = [outcome for outcome in outcomes if isinstance(outcome, RetrainingJob)]
+    (winner,) = [outcome for outcome in outcomes if isinstance(outcome, JobSnapshot)]
     assert [*orchestrator.runs] == [winner.id]
     assert {str(outcome.job_id) for outcome in outcomes if isinstance(outcome, JobRunning)} == {
         str(winner.id)

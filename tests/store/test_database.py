@@ -27,6 +27,8 @@ DROP_CONNECTIONS = (
 )
 NOW = datetime(2026, 5, 4, 8, 0, 0, 120_000, tzinfo=UTC)
 
+MARKS = select(SyncMark.name, SyncMark.at).order_by(SyncMark.name)
+
 
 @pytest.fixture
 def sqlite_path(tmp_path: Path) -> Path:
@@ -150,6 +152,23 @@ async def test_readers_do_not_wait_for_a_writer(database: Database) -> None:
         assert await marks(database) == {}
 
 
+async def test_a_query_reads_what_was_committed_and_waits_for_no_writer(database: Database) -> None:
+    async with database.write() as writing:
+        writing.add(SyncMark(name="a", at=NOW))
+    async with database.write() as writing:
+        writing.add(SyncMark(name="b", at=NOW))
+        await writing.flush()
+        rows = await asyncio.gather(*(database.read(MARKS) for _ in range(20)))
+    assert [[tuple(row) for row in found] for found in rows] == [[("a", NOW)]] * 20
+    assert [tuple(row) for row in await database.read(MARKS)] == [("a", NOW), ("b", NOW)]
+
+
+async def test_a_query_that_is_wrong_is_not_called_unavailability(database: Database) -> None:
+    with pytest.raises(DBAPIError, match="no_such_column"):
+        await database.read(MARKS.where(text("no_such_column = 1")))
+    assert await database.read(MARKS) == []
+
+
 async def test_ping_passes_on_a_database_that_answers(database: Database) -> None:
     await database.ping()
 
@@ -206,6 +225,8 @@ async def test_a_folder_that_is_not_there_is_unavailability(tmp_path: Path) -> N
     database = Database(f"sqlite+aiosqlite:///{tmp_path / 'missing' / 'retraining.db'}")
     with pytest.raises(StoreUnavailable, match="unable to open"):
         await database.ping()
+    with pytest.raises(StoreUnavailable, match="unable to open"):
+        await database.read(MARKS)
     await database.close()
     # The driver's thread ends by itself, a moment after its connection failed, and wants the loop for that.
     for thread in threading.enumerate():
@@ -218,6 +239,8 @@ async def test_a_server_that_is_not_there_is_unavailability() -> None:
     for work in (database.ping, database.migrate):
         with pytest.raises(StoreUnavailable, match="connecting"):
             await work()
+    with pytest.raises(StoreUnavailable, match="connecting"):
+        await database.read(MARKS)
     await database.close()
 
 
@@ -265,6 +288,8 @@ async def test_connections_that_the_server_dropped_are_replaced(
     await postgres.ping()
     await somebody_else.execute(DROP_CONNECTIONS)
     await postgres.ping()
+    await somebody_else.execute(DROP_CONNECTIONS)
+    assert await postgres.read(MARKS) == []
 
 
 async def test_a_connection_lost_in_the_middle_is_unavailability(

@@ -10,6 +10,7 @@ import pytest
 from sqlalchemy import Connection, inspect, text
 from sqlmodel import select
 
+from retraining.auth.key import ApiKey
 from retraining.errors import SchemaIsNewer, StoreUnavailable
 from retraining.jobs.job import RetrainingJob
 from retraining.jobs.records import SyncMark
@@ -96,6 +97,35 @@ async def test_jobs_and_triggers_from_before_causes_and_phases_stay(database: Da
         assert (await session.exec(select(RetrainingJob.causes))).all() == [[]]
         shown = select(RetrainingTrigger.phase, RetrainingTrigger.phase_since, RetrainingTrigger.origin)
         assert (await session.exec(shown)).all() == [("live", None, "api")]
+
+
+async def test_keys_that_could_cancel_every_job_still_can(database: Database) -> None:
+    """Migration 0005, there and back."""
+    await inside(database, lambda connection: downgrade(connection, "0004"))
+    for key_id, scopes in (("old", '["cancel", "read"]'), ("other", '["trigger"]')):
+        await run(
+            database,
+            "INSERT INTO retraining_api_keys (id, name, scopes, secret_hash, created_at) "
+            f"VALUES ('{key_id}', 'ci', '{scopes}', '', '2026-05-04 08:00:00')",
+        )
+    await inside(database, upgrade)
+    shown = select(ApiKey.id, ApiKey.scopes, ApiKey.models).order_by(ApiKey.id)
+    async with database.session() as session:
+        assert (await session.exec(shown)).all() == [
+            ("old", ["cancel-any", "read"], None),
+            ("other", ["trigger"], None),
+        ]
+    async with database.write() as session:
+        limited = await session.get_one(ApiKey, "other")
+        limited.models = ["churn"]
+        session.add(limited)
+    await inside(database, lambda connection: downgrade(connection, "0004"))
+    kept = text("SELECT id, scopes, revoked_at IS NULL FROM retraining_api_keys ORDER BY id")
+    found = await inside(database, lambda connection: connection.execute(kept).all())
+    assert [(key_id, "cancel-any" in str(scopes), bool(usable)) for key_id, scopes, usable in found] == [
+        ("old", False, True),
+        ("other", False, False),
+    ]
 
 
 async def test_processes_that_start_at_once_migrate_once(new_database: str) -> None:
