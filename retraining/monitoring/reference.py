@@ -7,7 +7,7 @@ of at most 20,000 rows for the report that people look at.
 import io
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 
 import polars as pl
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -21,6 +21,7 @@ from retraining.monitoring.sample import sample_rows
 from retraining.monitoring.window import between
 from retraining.registry.values import DataFingerprint, ModelVersion, Registry
 from retraining.sources import files
+from retraining.sources.fingerprint import span
 from retraining.sources.lazy import LazyRows, scan_rows
 from retraining.sources.training_set import TrainingSet
 from retraining.sources.window import Window
@@ -53,13 +54,14 @@ class Reference:
 
 def reference_files(training_set: TrainingSet, spec: ModelSpec) -> dict[str, bytes]:
     """The files that a job logs with its version, of all labelled rows: both sides of its split."""
-    frame, fingerprint = training_set.frame, training_set.fingerprint
+    frame = training_set.frame
+    start, end = span(frame[spec.time_column])
     left_out = find_counters(frame, spec.features, spec.time_column)
     rows = LazyRows([frame])
     facts = _Facts(
-        start=fingerprint.start.astimezone(UTC),
-        end=fingerprint.end.astimezone(UTC),
-        rows=fingerprint.rows,
+        start=start,
+        end=end,
+        rows=frame.height,
         left_out=left_out,
     )
     sample = io.BytesIO()

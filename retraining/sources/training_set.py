@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 from typing import TYPE_CHECKING, assert_never
 
 import polars as pl
@@ -27,11 +28,15 @@ class TrainingSet:
     frame: pl.DataFrame
     """rows x `spec.columns` as the source types them, by time. No label is missing, no number is infinite;
     `retraining.training.inputs` says how features and labels reach an estimator."""
-    fingerprint: DataFingerprint
-    """Of `frame`."""
+    time_column: str
     window: Window
     unlabelled: int
     """How many rows of the window were left out because their label is missing."""
+
+    @cached_property
+    def fingerprint(self) -> DataFingerprint:
+        """Of `frame`: a second for each gigabyte."""
+        return fingerprint(self.frame, self.time_column)
 
 
 def load_training_set(spec: "ModelSpec", as_of: datetime) -> TrainingSet:
@@ -61,14 +66,15 @@ def load_training_set(spec: "ModelSpec", as_of: datetime) -> TrainingSet:
     _check_labels(source, labelled[spec.label], spec.task)
     _check_features(source, labelled.drop(spec.label))
     frame = labelled.select(spec.columns)
-    return TrainingSet(frame, fingerprint(frame, spec.time_column), window, unlabelled)
+    return TrainingSet(frame, spec.time_column, window, unlabelled)
 
 
 def _with_labels(rows: pl.DataFrame, label: str) -> pl.DataFrame:
     has_label = pl.col(label).is_not_null()
     if rows.schema[label].is_float():
         has_label &= pl.col(label).is_not_nan()
-    return rows.filter(has_label)
+    labelled = rows.select(has_label.all()).item()
+    return rows if labelled else rows.filter(has_label)  # filtering copies every row that it keeps
 
 
 def _check_labels(source: str, labels: pl.Series, task: "Task") -> None:

@@ -1,6 +1,6 @@
 """Training a challenger on the training side of the split."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
@@ -10,6 +10,9 @@ from retraining.errors import RetrainingError, TrainingFailed, UnsupportedModel
 from retraining.training.fitting import fit_with_progress
 from retraining.training.inputs import features_of, labels_of
 from retraining.training.progress import Progress, no_progress
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def train_challenger(
@@ -25,7 +28,17 @@ def train_challenger(
         UnsupportedModel: it returned nothing.
         WrongColumnType: a column cannot be a feature or a label.
     """
-    features, labels = features_of(train, spec), labels_of(train, spec)
+    return fit_challenger(spec, parameters, features_of(train, spec), labels_of(train, spec), progress)
+
+
+def fit_challenger(
+    spec: ModelSpec,
+    parameters: TrainingParameters,
+    features: "pd.DataFrame",
+    labels: "pd.Series",
+    progress: Progress = no_progress,
+) -> Any:
+    """As `train_challenger`, of rows in the form that estimators take."""
     try:
         if spec.train is not None:
             model = spec.train(TrainingInput(features, labels, parameters, progress))

@@ -8,7 +8,7 @@ Learning (2018), ch. 7.4.1. Neither side ever holds a row of the other, and no t
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, assert_never, cast
 
@@ -39,6 +39,10 @@ class Split:
     """Time of the first held-out row (UTC) where the newest rows judge; None for a split by entity."""
     classes: Classes
     """The training side's classes in sorted order; empty for a regression."""
+
+    def judging(self) -> "Split":
+        """The same without the rows that trained: what is needed of a split once the training is done."""
+        return replace(self, train=self.train.clear())
 
 
 def split(frame: pl.DataFrame, spec: ModelSpec) -> Split:
@@ -214,7 +218,12 @@ def _by_time(
         )
     judges = times >= start
     trains = _trains(times, spec.label_delay, start)
-    train, holdout = frame.filter(trains), frame.filter(judges)
+    if times.is_sorted():
+        # The rows that train come first: a slice copies nothing. The holdout is a copy, so that it does not
+        # keep all rows in memory for as long as it is needed itself.
+        train, holdout = frame.head(int(trains.sum())), frame.filter(judges)
+    else:
+        train, holdout = frame.filter(trains), frame.filter(judges)
     description = (
         f"newest {holdout.height / frame.height:.0%} by {column} held out, from {_moment(start)} on: "
         f"{holdout.height:,} rows judge, {train.height:,} train"

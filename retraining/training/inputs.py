@@ -11,6 +11,9 @@ otherwise a signature learnt from one window would refuse the next.
 | strings, categories | object of `str`; null is None |
 | dates, datetimes | datetime64 without a zone, in UTC; null is NaT |
 
+A specification with `compact_features` gets half the memory: numbers, booleans and durations as float32, and
+strings and categories as pandas categories, unordered, in sorted order of the values that the rows hold.
+
 Labels of a regression are float64. Labels of a classification stay what the team calls its classes, so that
 the served model predicts those names: strings stay strings; booleans and whole numbers are integers. Its
 classes are in sorted order, a binary model's positive class is the second (1, True, or the last by name).
@@ -38,7 +41,18 @@ def features_of(frame: pl.DataFrame, spec: ModelSpec) -> "pd.DataFrame":
     Raises:
         WrongColumnType: a feature is of a kind that no table above lists (lists, structs, binary).
     """
-    return frame.select(_feature(frame, name, spec) for name in spec.features).to_pandas()
+    features = frame.select(_feature(frame, name, spec) for name in spec.features)
+    if not spec.compact_features:
+        return features.to_pandas()
+    import pandas as pd
+
+    numbers = [name for name, dtype in features.schema.items() if dtype.is_numeric()]
+    # The numbers at once: they share one array, which estimators take without a copy of each column.
+    compact = features.select(numbers).to_pandas() if numbers else pd.DataFrame(index=range(frame.height))
+    for place, name in enumerate(spec.features):
+        if name not in numbers:
+            compact.insert(place, name, _compact(features[name]))
+    return compact
 
 
 def labels_of(frame: pl.DataFrame, spec: ModelSpec) -> "pd.Series":
@@ -80,7 +94,7 @@ def drop_unlabelled(frame: pl.DataFrame, spec: ModelSpec) -> pl.DataFrame:
     known = label.is_not_null()
     if frame.schema[spec.label].is_float():
         known &= label.is_not_nan()
-    return frame.filter(known)
+    return frame if frame.select(known.all()).item() else frame.filter(known)
 
 
 def check_classes(classes: Classes, spec: ModelSpec, side: str) -> None:
@@ -106,19 +120,31 @@ def check_classes(classes: Classes, spec: ModelSpec, side: str) -> None:
         )
 
 
+def _compact(column: pl.Series) -> "pd.Series":
+    if column.dtype != pl.Categorical:
+        return column.to_pandas()
+    import pandas as pd
+
+    values = column.unique().drop_nulls().cast(pl.String).sort()
+    codes = column.cast(pl.Enum(values)).to_physical().cast(pl.Int32).fill_null(-1)
+    kind = pd.CategoricalDtype(values.to_list())
+    return pd.Series(pd.Categorical.from_codes(codes.to_numpy(), dtype=kind))  # type: ignore[arg-type]  # an array is a sequence
+
+
 def _feature(frame: pl.DataFrame, name: str, spec: ModelSpec) -> pl.Expr:
     dtype = frame.schema[name]
     column = pl.col(name)
     if dtype == pl.Float32:
         return column
+    number = pl.Float32 if spec.compact_features else pl.Float64
     if dtype.is_numeric() or dtype in (pl.Boolean, pl.Null):
-        return column.cast(pl.Float64)
+        return column.cast(number)
     if dtype in (pl.String, pl.Categorical, pl.Enum):
-        return column.cast(pl.String)
+        return column.cast(pl.Categorical if spec.compact_features else pl.String)
     if dtype == pl.Date or isinstance(dtype, pl.Datetime):
         return naive_utc(column, dtype)
     if isinstance(dtype, pl.Duration):
-        return column.dt.total_microseconds().cast(pl.Float64) / 1e6
+        return (column.dt.total_microseconds().cast(pl.Float64) / 1e6).cast(number)
     raise WrongColumnType(spec.source.describe(), name, str(dtype), "to be a number, boolean, string or time")
 
 

@@ -74,3 +74,9 @@ def test_other_columns_are_compared(values: object, times: object) -> None:
 def test_the_time_column_itself_and_absent_columns_are_no_counters() -> None:
     assert find_counters(pl.DataFrame({"at": HOURLY}), ("at", "gone"), "at") == {}
     assert find_counters(pl.DataFrame({"at": [], "x": []}), ("x",), "at") == {}
+
+
+@pytest.mark.parametrize("dtype", [pl.Int8, pl.UInt8, pl.Int16, pl.Float32])
+def test_numbers_of_few_bytes_are_looked_at_like_others(dtype: pl.DataType) -> None:
+    assert found(pl.Series(NUMBERS % 100, dtype=dtype)) is None
+    assert found(pl.Series(NUMBERS // 50, dtype=dtype)) == "counts on with time, as identifiers and clocks do"

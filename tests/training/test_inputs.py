@@ -1,5 +1,6 @@
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,7 +13,7 @@ from retraining.training.inputs import classes_of, encode_labels, features_of, l
 from tests.training.specs import spec_for
 
 
-def spec_of(*features: str, **given: object) -> ModelSpec:
+def spec_of(*features: str, **given: Any) -> ModelSpec:
     return spec_for(features=features, **given)
 
 
@@ -105,3 +106,37 @@ def test_labels_that_do_not_fit_the_task_are_refused(task: str, labels: list[obj
 def test_a_class_that_no_training_row_has_is_refused() -> None:
     with pytest.raises(UnusableLabels, match=r"classes in the holdout that no training row has \(c, d\)"):
         encode_labels(pl.DataFrame({"label": ["d", "a", "c"]}), spec_of("x", task="multiclass"), ("a", "b"))
+
+
+def test_compact_features_are_floats_of_four_bytes_and_categories() -> None:
+    """Categories are in sorted order of what the rows hold, however their source has coded them."""
+    frame = pl.DataFrame(
+        {
+            "amount": pl.Series([1.5, None, 3.0]),
+            "count": pl.Series([1, 2, 3], dtype=pl.Int16),
+            "text": ["b", None, "a"],
+            "color": pl.Series(["red", "blue", "red"], dtype=pl.Enum(["unseen", "red", "blue"])),
+            "on": [date(2024, 1, 1)] * 3,
+            "took": [timedelta(seconds=1)] * 3,
+        }
+    )
+    spec = spec_of("text", "amount", "count", "color", "on", "took", compact_features=True)
+    found = features_of(frame, spec)
+    assert list(found.columns) == list(spec.features)
+    assert [str(dtype) for dtype in found.dtypes] == [
+        *("category", "float32", "float32", "category", "datetime64[us]", "float32")
+    ]
+    assert found["text"].cat.categories.tolist() == ["a", "b"]
+    assert found["color"].cat.categories.tolist() == ["blue", "red"]
+    assert not found["color"].cat.ordered
+    plain = features_of(frame, spec_of("text", "amount", "count", "color", "on", "took"))
+    for name in spec.features:
+        expected = plain[name].tolist()
+        assert [None if pd.isna(one) else one for one in found[name].tolist()] == [
+            None if pd.isna(one) else one for one in expected
+        ]
+
+
+def test_compact_features_may_all_be_categories() -> None:
+    found = features_of(pl.DataFrame({"x": ["b", "a"]}), spec_of("x", compact_features=True))
+    assert found["x"].tolist() == ["b", "a"]
