@@ -11,6 +11,7 @@ import httpx
 from prefect.client.orchestration import PrefectClient
 from prefect.context import SettingsContext, get_settings_context
 from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, PREFECT_CLIENT_MAX_RETRIES
+from pydantic import SecretStr
 
 from retraining.errors import OrchestratorRefused, OrchestratorUnavailable
 
@@ -145,6 +146,17 @@ CONNECTION_BROKEN = (httpx.ReadError, httpx.WriteError, httpx.RemoteProtocolErro
 again meets that. Of a server that is gone, the next attempt learns that nobody listens."""
 NO_ANSWER = (TimeoutError, httpx.TransportError, json.JSONDecodeError)
 """A server that is away, too slow, or something else than a Prefect server at this address."""
+
+
+def connection_environment() -> dict[str, str]:
+    """What another process needs in its environment to reach the server that this one's settings name."""
+    named = {PREFECT_API_URL.name: PREFECT_API_URL.value()}
+    named[PREFECT_API_AUTH_STRING.name] = PREFECT_API_AUTH_STRING.value()
+    return {
+        name: value.get_secret_value() if isinstance(value, SecretStr) else str(value)
+        for name, value in named.items()
+        if value is not None
+    }
 
 
 def translated(exc: Exception, doing: str) -> OrchestratorUnavailable | OrchestratorRefused:

@@ -17,6 +17,7 @@ from retraining.orchestrator.connection import PrefectConnection
 from retraining.orchestrator.labels import MONITOR_FLOW_NAME
 from retraining.orchestrator.schedules import find_deployment, plan_runs
 from retraining.orchestrator.values import Deployed
+from retraining.orchestrator.worker import HEARTBEAT_SECONDS, HEARTBEAT_SETTING
 from retraining.warm.command import is_warm_command, warm_command
 
 if TYPE_CHECKING:
@@ -126,6 +127,7 @@ async def _deploy_one(
             await client.create_deployment(flow_id, spec.name, **wanted)
             return Deployed(name, "created")
         is_now = _as_it_is(found)
+        wanted["job_variables"] = with_heartbeats(found.job_variables)
         changed = {key: value for key, value in wanted.items() if is_now[key] != value}
         if not changed:
             return Deployed(name, "unchanged")
@@ -155,11 +157,19 @@ def _wanted(flow: Flow[..., Any], entrypoint: str, spec: "ModelSpec", work_pool:
         "version": version("retraining"),
         "tags": ["retraining", f"model:{spec.name}"],
         "work_pool_name": work_pool,
+        "job_variables": with_heartbeats({}),
         # Two jobs of one model would compare with the same champion, and two checks of one trigger count the
         # same breaches: the second waits for its turn.
         "concurrency_limit": 1,
         "concurrency_options": ConcurrencyOptions(collision_strategy=ConcurrencyLimitStrategy.ENQUEUE),
     }
+
+
+def with_heartbeats(job_variables: dict[str, Any] | None) -> dict[str, Any]:
+    """Job variables with heartbeats as often as Prefect allows; whoever set them otherwise is left alone."""
+    given = job_variables or {}
+    environment = {HEARTBEAT_SETTING: str(HEARTBEAT_SECONDS), **(given.get("env") or {})}
+    return {**given, "env": environment}
 
 
 def _checks(spec: "ModelSpec") -> str:
@@ -179,6 +189,7 @@ def _as_it_is(found: "DeploymentResponse") -> dict[str, Any]:
         "version": found.version,
         "tags": found.tags,
         "work_pool_name": found.work_pool_name,
+        "job_variables": found.job_variables,
         "concurrency_limit": limit.limit if limit else None,
         "concurrency_options": found.concurrency_options,
     }

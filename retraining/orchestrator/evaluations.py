@@ -1,7 +1,7 @@
 """Evaluations in Prefect: artifacts that stay, and events that tell of them and of breaches."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing, asynccontextmanager, suppress
 from datetime import UTC, datetime
 from functools import partial
@@ -24,12 +24,13 @@ from retraining.orchestrator.labels import (
     TEMPLATE_PREFIX,
     TRIGGER_RESOURCE,
 )
-from retraining.orchestrator.run_admission import of_models, runs_query
+from retraining.orchestrator.run_admission import of_models, runs_queries
 from retraining.triggers.cause import Cause
 from retraining.triggers.evaluation import Evaluation
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import PrefectClient
+    from prefect.client.schemas.objects import FlowRun
 
 KEY_PREFIX = "retraining-trigger-"
 TYPE = "evaluation"
@@ -71,13 +72,19 @@ async def announce_breach(
 
 async def _has_run(connection: PrefectConnection, evaluation: Evaluation) -> bool:
     """Whether an automation has made a run for the breach."""
-    query = runs_query([evaluation.model_name], evaluation.at - CLOCKS)
-    found = await connection.ask(
-        f"look for the run of breach {evaluation.id}",
-        lambda client: client.read_flow_runs(**query, limit=PAGE),
-    )
-    runs = of_models([evaluation.model_name], found)
-    return any(run.cause is not None and run.cause.evaluation_id == evaluation.id for run in runs)
+    for query in runs_queries([evaluation.model_name], evaluation.at - CLOCKS):
+        found = await connection.ask(
+            f"look for the run of breach {evaluation.id}",
+            partial(_first_page, query=query),
+        )
+        runs = of_models([evaluation.model_name], found)
+        if any(run.cause is not None and run.cause.evaluation_id == evaluation.id for run in runs):
+            return True
+    return False
+
+
+async def _first_page(client: "PrefectClient", query: Mapping[str, Any]) -> "list[FlowRun]":
+    return await client.read_flow_runs(**query, limit=PAGE)
 
 
 def breach_cause(evaluation: Evaluation) -> Cause:

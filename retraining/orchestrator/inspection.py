@@ -32,8 +32,12 @@ async def inspect(
 
     async def look(client: "PrefectClient") -> Inspection:
         workers: list[Worker] = []
+        pool_command = None
         try:
-            pool_paused = (await client.read_work_pool(work_pool)).is_paused
+            pool = await client.read_work_pool(work_pool)
+            pool_paused = pool.is_paused
+            variables = pool.base_job_template.get("variables", {}).get("properties", {})
+            pool_command = variables.get("command", {}).get("default")
             workers = await client.read_workers_for_work_pool(work_pool)
         except ObjectNotFound:
             pool_paused = None
@@ -43,6 +47,7 @@ async def inspect(
             paused=tuple(name for name in needed if paused_by_name.get(name, False)),
             pool_paused=pool_paused,
             workers=tuple(worker.name for worker in workers if worker.status == "ONLINE"),
+            pool_command=pool_command,
         )
 
     return await connection.ask("inspect the pool and its workers", look)

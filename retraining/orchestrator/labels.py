@@ -6,9 +6,12 @@ FLOW_NAME = "retrain"
 MONITOR_FLOW_NAME = "monitor"
 """The flow that checks triggers; its deployment for a model is `monitor/<model>`."""
 
+GUARD_FLOW_NAME = "guard"
+"""The flow that ends dead jobs and checks; its deployment for a work pool is `guard/<work pool>`."""
+
 LABEL_PREFIX = "retraining."
 """Flow run labels: triggered_by, trigger_type, correlation_id, version_before, version_after,
-challenger_version, decision, promoted, mlflow_run_url."""
+challenger_version, decision, promoted, mlflow_run_url, peak_memory_mib."""
 
 PROGRESS_EVENT = "retraining.job.progress"
 """Event on `prefect.flow-run.<id>`; payload: stage, fraction (0 to 1 or None), message."""

@@ -1,8 +1,9 @@
 """The door to Prefect: jobs as flow runs of `retrain/<model>`."""
 
 import logging
-from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from types import TracebackType
@@ -18,8 +19,6 @@ from prefect.client.schemas.filters import (
     FlowRunFilterEndTime,
     FlowRunFilterExpectedStartTime,
     FlowRunFilterId,
-    FlowRunFilterState,
-    FlowRunFilterStateType,
     LogFilter,
     LogFilterFlowRunId,
 )
@@ -36,7 +35,7 @@ from retraining.orchestrator.inspection import inspect
 from retraining.orchestrator.labels import FLOW_NAME, LABEL_PREFIX
 from retraining.orchestrator.lost_runs import give_back
 from retraining.orchestrator.promotion_lock import promotion_lock
-from retraining.orchestrator.run_admission import ended_as, of_models, runs_query
+from retraining.orchestrator.run_admission import UNDER_WAY, ended_as, of_models, runs_queries, state_in
 from retraining.orchestrator.states import job_run
 from retraining.orchestrator.triggers import PrefectTriggers
 from retraining.orchestrator.values import Deployed, Inspection, JobRun, LogLine, RunEvent, RunRequest
@@ -51,7 +50,6 @@ if TYPE_CHECKING:
 PAGE = 200
 """The most rows that Prefect's API gives in one answer."""
 PING_SECONDS = 2.0
-UNDER_WAY = [StateType.PENDING, StateType.RUNNING, StateType.PAUSED, StateType.CANCELLING]
 AHEAD = timedelta(days=1)
 """So far at most the clock of a machine that runs jobs is ahead of ours."""
 
@@ -112,8 +110,8 @@ class PrefectOrchestrator:
     async def active_runs(self) -> list[JobRun]:
         """See `Orchestrator.active_runs`. Oldest first."""
         # A schedule keeps up to a hundred runs planned ahead: only those of them that are due are asked for.
-        waiting = self._runs(_in_state([StateType.SCHEDULED]), before=datetime.now(UTC))
-        under_way = self._runs(_in_state(UNDER_WAY))
+        waiting = self._runs(DUE, in_state=[StateType.SCHEDULED], before=datetime.now(UTC))
+        under_way = self._runs(DUE, in_state=UNDER_WAY)
         # A run that moves from one query's states to the other's between the two is found by the second.
         found = [run async for run in waiting] + [run async for run in under_way]
         runs = {run.id: run for run in found if run.due and not run.status.final}
@@ -126,41 +124,21 @@ class PrefectOrchestrator:
         through all that ever ended, at every comparison. A run that ends meanwhile is not among them.
         """
         before = datetime.now(UTC) + AHEAD
-        seen: set[UUID] = set()
-        while True:
-            fitting = FlowRunFilter(
-                deployment_id=FlowRunFilterDeploymentId(is_null_=False),
-                end_time=FlowRunFilterEndTime(after_=since, before_=before),
-                id=FlowRunFilterId(not_any_=sorted(seen)) if seen else None,
-            )
-            ask_for_page = partial(
-                _page, fitting=fitting, limit=self._page_size, sort=FlowRunSort.END_TIME_DESC
-            )
-            page = await self._connection.ask("list finished flow runs", ask_for_page)
-            now = datetime.now(UTC)
-            for flow_run in page:
-                run = job_run(flow_run, now)
-                if run is not None and run.status.final:
-                    yield run
-            if len(page) < self._page_size:
-                return
-            last = page[-1].end_time
-            assert last is not None
-            seen = {flow_run.id for flow_run in page if flow_run.end_time == last} | (
-                seen if last == before else set()
-            )
-            before = last
+        async for run in self._runs(END, after=since, before=before):
+            if run.status.final:
+                yield run
 
     async def runs_of(self, model_names: Collection[str], since: datetime) -> list[JobRun]:
         """See `Orchestrator.runs_of`. In the order in which they came."""
         found: dict[UUID, FlowRun] = {}
-        query, offset, full = runs_query(model_names, since), 0, True
-        while full:
-            ask_for_page = partial(_any_page, query=query, limit=self._page_size, offset=offset)
-            page = await self._connection.ask("list the runs of models", ask_for_page)
-            found |= {flow_run.id: flow_run for flow_run in page}
-            offset += len(page)
-            full = len(page) == self._page_size
+        for query in runs_queries(model_names, since):
+            offset, full = 0, True
+            while full:
+                ask_for_page = partial(_any_page, query=query, limit=self._page_size, offset=offset)
+                page = await self._connection.ask("list the runs of models", ask_for_page)
+                found |= {flow_run.id: flow_run for flow_run in page}
+                offset += len(page)
+                full = len(page) == self._page_size
         return of_models(model_names, found.values())
 
     async def end_waiting(self, run_id: UUID, name: str, message: str) -> bool:
@@ -238,10 +216,12 @@ class PrefectOrchestrator:
         return promotion_lock(self._connection, model_name)
 
     async def deploy(self, specs: "Iterable[ModelSpec]", *, work_pool: str) -> list[Deployed]:
-        """Make or renew the models' deployments; see `retraining.orchestrator.deployments.deploy`."""
+        """Make or renew the models' deployments and the guard; see `retraining.orchestrator.deployments`."""
         from retraining.orchestrator.deployments import deploy
+        from retraining.orchestrator.guard_deployment import deploy_guard
 
-        return await deploy(self._connection, specs, work_pool=work_pool)
+        deployed = await deploy(self._connection, specs, work_pool=work_pool)
+        return deployed + await deploy_guard(self._connection, work_pool)
 
     @property
     def triggers(self) -> PrefectTriggers:
@@ -310,24 +290,29 @@ class PrefectOrchestrator:
             self._flow_names[flow_id] = flow.name
         return self._flow_names[flow_id]
 
-    async def _runs(self, wanted: Mapping[str, Any], before: datetime | None = None) -> AsyncIterator[JobRun]:
-        """All runs of the flow `retrain` that fit the filter, in the order in which they were due.
+    async def _runs(
+        self,
+        order: "Order",
+        *,
+        in_state: Sequence[StateType] | None = None,
+        after: datetime | None = None,
+        before: datetime | None = None,
+    ) -> AsyncIterator[JobRun]:
+        """All runs of the flow `retrain` whose moment lies between, in this order.
 
-        Pages go on from the due time of the last run, not from a row number: runs that leave the filter
+        Pages go on from the moment of the last run, not from a row number: runs that leave the filter
         meanwhile move nothing, so that none is missed and none comes twice.
         """
-        after: datetime | None = None
         seen: set[UUID] = set()
         while True:
             fitting = FlowRunFilter(
-                **wanted,
+                state=None if in_state is None else state_in(in_state),
                 deployment_id=FlowRunFilterDeploymentId(is_null_=False),
-                expected_start_time=FlowRunFilterExpectedStartTime(after_=after, before_=before),
                 id=FlowRunFilterId(not_any_=sorted(seen)) if seen else None,
+                **order.between(after, before),
             )
-            page = await self._connection.ask(
-                "list flow runs", partial(_page, fitting=fitting, limit=self._page_size)
-            )
+            ask_for_page = partial(_page, fitting=fitting, limit=self._page_size, sort=order.sort)
+            page = await self._connection.ask("list flow runs", ask_for_page)
             now = datetime.now(UTC)
             for flow_run in page:
                 run = job_run(flow_run, now)
@@ -335,22 +320,43 @@ class PrefectOrchestrator:
                     yield run
             if len(page) < self._page_size:
                 return
-            last = page[-1].expected_start_time
-            seen = {flow_run.id for flow_run in page if flow_run.expected_start_time == last} | (
-                seen if last == after else set()
+            last = order.moment(page[-1])
+            assert last is not None
+            known = before if order.latest_first else after
+            seen = {flow_run.id for flow_run in page if order.moment(flow_run) == last} | (
+                seen if last == known else set()
             )
-            after = last
+            before, after = (last, after) if order.latest_first else (before, last)
 
 
-def _in_state(states: list[StateType]) -> dict[str, Any]:
-    return {"state": FlowRunFilterState(type=FlowRunFilterStateType(any_=states))}
+@dataclass(frozen=True)
+class Order:
+    """What runs are sorted by, and paged along."""
+
+    sort: FlowRunSort
+    latest_first: bool
+    moment: "Callable[[FlowRun], datetime | None]"
+    between: Callable[[datetime | None, datetime | None], dict[str, Any]]
+
+
+DUE = Order(
+    FlowRunSort.EXPECTED_START_TIME_ASC,
+    latest_first=False,
+    moment=lambda run: run.expected_start_time,
+    between=lambda after, before: {
+        "expected_start_time": FlowRunFilterExpectedStartTime(after_=after, before_=before)
+    },
+)
+END = Order(
+    FlowRunSort.END_TIME_DESC,
+    latest_first=True,
+    moment=lambda run: run.end_time,
+    between=lambda after, before: {"end_time": FlowRunFilterEndTime(after_=after, before_=before)},
+)
 
 
 async def _page(
-    client: "PrefectClient",
-    fitting: FlowRunFilter,
-    limit: int,
-    sort: FlowRunSort = FlowRunSort.EXPECTED_START_TIME_ASC,
+    client: "PrefectClient", fitting: FlowRunFilter, limit: int, sort: FlowRunSort
 ) -> "list[FlowRun]":
     return await client.read_flow_runs(
         flow_filter=FlowFilter(name=FlowFilterName(any_=[FLOW_NAME])),

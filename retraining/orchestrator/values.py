@@ -104,6 +104,8 @@ class Inspection:
     """None if there is no work pool."""
     workers: tuple[str, ...]
     """Workers of the pool that are alive."""
+    pool_command: str | None = None
+    """What the pool's workers start for each job; None for Prefect's own command, or if there is no pool."""
 
 
 class Orchestrator(Protocol):

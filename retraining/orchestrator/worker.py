@@ -2,6 +2,9 @@
 
 import sys
 
+HEARTBEAT_SETTING = "PREFECT_FLOWS_HEARTBEAT_FREQUENCY"
+HEARTBEAT_SECONDS = 30
+"""How often jobs and checks say that they live: as often as Prefect allows."""
 JOBS_AT_A_TIME = 4
 """Runs that a worker has in hand, starting or running.
 
@@ -9,10 +12,13 @@ Without a bound it starts a process at the same moment for each model whose sche
 """
 
 
-def worker_command(work_pool: str, name: str) -> list[str]:
-    """The command line of a worker; it runs until it gets SIGTERM, and its jobs get SIGTERM with it."""
+def worker_command(work_pool: str, name: str, *, warm_start: bool = False) -> list[str]:
+    """The command line of a worker; it runs until it gets SIGTERM, and its jobs get SIGTERM with it.
+
+    With `warm_start` its first job finds the warm server started, if the pool's jobs start warm.
+    """
     return [
-        *(sys.executable, "-m", "prefect", "worker", "start"),
+        *(sys.executable, "-m", "retraining.warm.worker" if warm_start else "prefect", "worker", "start"),
         *("--pool", work_pool, "--type", "process", "--name", name, "--limit", str(JOBS_AT_A_TIME)),
     ]
 
@@ -28,4 +34,6 @@ def worker_environment() -> dict[str, str]:
         # would be tried at every query, and leave a state and an event each time.
         "PREFECT_WORKER_PREFETCH_SECONDS": "0",
         "DO_NOT_TRACK": "1",
+        # As the deployments say: a warm server that was started for the worker is then the one of its jobs.
+        HEARTBEAT_SETTING: str(HEARTBEAT_SECONDS),
     }

@@ -1,5 +1,6 @@
 """A job that does nothing but wait, for tests with a real worker."""
 
+import os
 import time
 from datetime import datetime
 from pathlib import Path
@@ -18,12 +19,12 @@ from retraining.orchestrator.labels import FLOW_NAME
 def retrain(
     model_name: str, parameters: dict[str, Any] | None = None, as_of: datetime | None = None
 ) -> State[Any]:
-    """Leave a file, then wait for `seconds`."""
+    """Leave a file with the process id, then wait for `seconds`."""
     chosen = parameters or {}
     run_id = flow_run.id
     if (cancelled := find_cancellation(run_id)) is not None:
         return cancelled
     with prompt_cancellation(run_id):
-        Path(chosen["begun"]).touch()
+        Path(chosen["begun"]).write_text(str(os.getpid()))
         time.sleep(chosen["seconds"])
     return Completed()

@@ -24,7 +24,9 @@ from tests.servers import prefect_server
 ROOT = Path(__file__).parents[2]
 MODELS = [churn, profitability]
 POOL = "retraining"
-NAMES = ["retrain/churn", "monitor/churn", "retrain/profitability", "monitor/profitability"]
+OF_MODELS = ["retrain/churn", "monitor/churn", "retrain/profitability", "monitor/profitability"]
+NAMES = [*OF_MODELS, "guard/retraining"]
+AUTOMATION = "retraining dead jobs of retraining"
 INCIDENTAL = {"id", "created", "updated", "flow_id", "labels", "work_queue_id", "last_polled", "status"}
 
 
@@ -37,12 +39,14 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture
 async def client(server: str) -> AsyncIterator[PrefectClient]:
-    """A client of that server; it is without deployments and work pool again."""
+    """A client of that server; it is without deployments, work pool and automations again."""
     async with PrefectClient(server, httpx_settings={"timeout": 60}) as client:
         for deployment in await client.read_deployments():
             await client.delete_deployment(deployment.id)
         for pool in await client.read_work_pools():
             await client.delete_work_pool(pool.name)
+        for automation in await client.read_automations():
+            await client.delete_automation(automation.id)
         yield client
 
 
@@ -96,8 +100,12 @@ async def test_both_ways_make_the_same_and_change_nothing_of_each_other(
     before = await deployed(client, without=set())
     again = await door.deploy(MODELS, work_pool=POOL)
 
-    assert [(one.name, one.change) for one in first] == [(name, "created") for name in NAMES]
-    assert [(one.name, one.change) for one in again] == [(name, "unchanged") for name in NAMES]
+    assert [(one.name, one.change) for one in first] == [(name, "created") for name in [*NAMES, AUTOMATION]]
+    # The guard that the automation was to run is another one now.
+    assert [(one.name, one.change) for one in again] == [
+        *((name, "unchanged") for name in NAMES),
+        (AUTOMATION, "updated"),
+    ]
     assert ours == theirs_over_ours == theirs
     assert await deployed(client, without=set()) == before
 
@@ -125,6 +133,22 @@ async def test_a_deployment_says_what_it_is_and_runs_one_job_at_a_time(
     assert found["global_concurrency_limit"]["limit"] == 1
     assert found["concurrency_options"]["collision_strategy"] == "ENQUEUE"
     assert (await client.read_work_pool(POOL)).type == "process"
+
+
+async def test_jobs_and_checks_send_heartbeats_and_whoever_wants_other_ones_keeps_them(
+    client: PrefectClient, door: PrefectOrchestrator
+) -> None:
+    await door.deploy(MODELS, work_pool=POOL)
+    found = await deployed(client)
+    for name in OF_MODELS:
+        assert found[name]["job_variables"] == {"env": {"PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30"}}
+
+    theirs = {"env": {"PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "120"}, "working_dir": "/srv/jobs"}
+    mine = await client.read_deployment_by_name("retrain/churn")
+    await client.update_deployment(mine.id, DeploymentUpdate(job_variables=theirs))
+    await door.deploy(MODELS, work_pool=POOL)
+
+    assert (await client.read_deployment_by_name("retrain/churn")).job_variables == theirs
 
 
 async def test_a_monitor_is_deployed_beside_the_job(client: PrefectClient, door: PrefectOrchestrator) -> None:
@@ -172,11 +196,13 @@ async def test_what_people_add_stays_when_a_deployment_is_renewed(
     )
 
     renewed = await client.read_deployment_by_name("retrain/churn")
-    assert [one.change for one in changes] == ["updated", "unchanged", "unchanged", "unchanged"]
+    assert [one.change for one in changes] == ["updated", *["unchanged"] * 5]
     assert renewed.id == mine.id
     assert renewed.description == "Who leaves."
     assert [kept.id for kept in renewed.schedules] == [schedule.id]
-    assert renewed.job_variables == {"env": {"OMP_NUM_THREADS": "1"}}
+    assert renewed.job_variables == {
+        "env": {"OMP_NUM_THREADS": "1", "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30"}
+    }
     assert renewed.paused
 
 

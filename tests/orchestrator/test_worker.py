@@ -1,91 +1,59 @@
 """Jobs on a real worker: from a request to their end, and cancelled at every point on the way."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import suppress
+import os
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from uuid import UUID, uuid4
 
 import pytest
 from prefect.client.orchestration import PrefectClient
-from prefect.client.schemas.actions import WorkPoolCreate
-from prefect.exceptions import ObjectAlreadyExists
-from prefect.workers.process import ProcessWorker
 
 from retraining.jobs.status import RetrainingStatus
 from retraining.orchestrator.prefect_orchestrator import PrefectOrchestrator
-from retraining.orchestrator.values import JobRun, RunEvent, RunRequest
-from retraining.orchestrator.worker import worker_command, worker_environment
-from tests.servers import running
-
-POOL = "tests-of-the-worker"
+from retraining.orchestrator.values import RunRequest
+from tests.orchestrator.on_worker import begun, patient_job, running_worker, until
 
 
-@pytest.fixture(scope="module")
-def worker(prefect_api: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """A worker as the stack starts it; it finds the flows of the tests beside the installed ones."""
+@pytest.fixture(scope="module", params=["warm", "stock"])
+def pool(
+    request: pytest.FixtureRequest, prefect_api: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[str]:
+    """A pool whose jobs start warm, or as Prefect starts them, and its worker."""
     home = tmp_path_factory.mktemp("worker")
-    environment = {
-        **worker_environment(),
-        "PREFECT_API_URL": prefect_api,
-        "PREFECT_HOME": str(home),
+    env = {
         "PYTHONPATH": str(Path(__file__).parents[2]),
+        "RETRAINING_WARM_SOCKETS": str(home / "warm"),
+        "PYTEST_CURRENT_TEST": "",
     }
-    with running(worker_command(POOL, "w"), f"{prefect_api}/health", home / "worker.log", environment):
-        yield
+    name = f"{request.param}-jobs"
+    with running_worker(prefect_api, name, home, env, warm_start=request.param == "warm"):
+        yield name
 
 
 @pytest.fixture
-async def job(
-    worker: None, door: PrefectOrchestrator, client: PrefectClient, model: str, tmp_path: Path
-) -> RunRequest:
-    """A request for a job that runs for a minute, and leaves a file when it begins."""
-    template = ProcessWorker.get_default_base_job_template()
-    with suppress(ObjectAlreadyExists):  # the worker makes it too
-        await client.create_work_pool(WorkPoolCreate(name=POOL, type="process", base_job_template=template))
-    await client.create_deployment(
-        await client.create_flow_from_name("retrain"),
-        model,
-        entrypoint="tests.orchestrator.patient_flow.retrain",
-        work_pool_name=POOL,
-        pull_steps=[],
-        parameters={"model_name": model},
-    )
-    return RunRequest(model, {"seconds": 60, "begun": str(tmp_path / "begun")}, None, uuid4().hex)
-
-
-async def until(stream: AsyncIterator[RunEvent], run_id: UUID, reached: Callable[[JobRun], bool]) -> JobRun:
-    """The run as soon as an event shows it so."""
-    async with asyncio.timeout(120):
-        async for event in stream:
-            if event.run_id == run_id and event.run is not None and reached(event.run):
-                return event.run
-    raise AssertionError("the stream ended")
+async def job(pool: str, client: PrefectClient, model: str, tmp_path: Path) -> RunRequest:
+    return await patient_job(client, pool, model, tmp_path)
 
 
 async def test_a_worker_imports_the_flow_by_its_modules_name_and_runs_it(
-    door: PrefectOrchestrator, job: RunRequest, tmp_path: Path
+    door: PrefectOrchestrator, job: RunRequest
 ) -> None:
     async with door.events() as stream:
         run = await door.create_run(replace(job, parameters={**job.parameters, "seconds": 0}))
         ended = await until(stream, run.id, lambda run: run.status.final)
 
     assert (ended.status, ended.message) == (RetrainingStatus.COMPLETED, None)
-    assert (tmp_path / "begun").exists()
+    assert await begun(job) != os.getpid()
 
 
 async def test_a_running_job_reports_its_cancellation_itself(
-    door: PrefectOrchestrator, job: RunRequest, tmp_path: Path
+    door: PrefectOrchestrator, job: RunRequest
 ) -> None:
     """Its worker would do so some seconds later, in other words."""
     async with door.events() as stream:
         run = await door.create_run(job)
-        await until(stream, run.id, lambda run: run.status is RetrainingStatus.RUNNING)
-        for _ in range(600):
-            if (tmp_path / "begun").exists():
-                break
-            await asyncio.sleep(0.1)
+        await begun(job)
         await door.cancel_run(run.id)
         ended = await until(stream, run.id, lambda run: run.status.final)
 
