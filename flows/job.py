@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from typing import cast
 from uuid import UUID
 
-from prefect import get_client
 from prefect.artifacts import (
     create_link_artifact,
     create_markdown_artifact,
@@ -23,7 +22,12 @@ from prefect.context import FlowRunContext
 from prefect.events import emit_event
 from prefect.logging import get_run_logger
 
+from retraining.catalog.resources import MIB, Resources
+from retraining.limits.bounds import Bounds, bounded
+from retraining.limits.ending import report_failure
+from retraining.orchestrator.connection import connection_environment
 from retraining.orchestrator.labels import LABEL_PREFIX, PROGRESS_EVENT
+from retraining.orchestrator.run_labels import label_run
 
 REPORT_EVERY_SECONDS = 0.25
 """Progress is reported this often at most, however often training calls."""
@@ -46,6 +50,9 @@ class Job:
     model_name: str
     correlation_id: str | None = None
     stage: str = "starting"
+    bounds: Bounds = field(default_factory=Bounds, repr=False)
+    _bound: int | None = None
+    _noted: dict[str, str] = field(default_factory=dict, repr=False)
     _bar: UUID | None = None
     _reported_at: float = field(default=0.0, repr=False)
 
@@ -59,9 +66,29 @@ class Job:
         correlation_id = labels.get(f"{LABEL_PREFIX}correlation_id")
         return cls(context.flow_run.id, model_name, None if correlation_id is None else str(correlation_id))
 
+    @contextmanager
+    def within(self, resources: Resources) -> Iterator[None]:
+        """Keep this process, and all that descends from it, to `resources`."""
+        with bounded(
+            resources,
+            get_run_logger(),
+            report=report_failure(self.id),
+            environment=connection_environment(),
+        ) as self.bounds:
+            self._bound = resources.memory
+            yield
+
+    def peak_memory(self) -> str:
+        """The most memory that the job has held so far, in MiB; the log gets it with the bound."""
+        peak = f"{self.bounds.peak_bytes() / MIB:.0f}"
+        bound = "no bound" if self._bound is None else f"a bound of {self._bound / MIB:.0f} MiB"
+        get_run_logger().info("%s: held %s MiB of memory at most, with %s", self.model_name, peak, bound)
+        return peak
+
     def enter(self, stage: str) -> None:
         """Say which stage begins."""
         self.stage = stage
+        self.bounds.enter(stage)
         self._emit(None, stage)
         get_run_logger().info("%s: %s (correlation id %s)", self.model_name, stage, self.correlation_id)
 
@@ -82,13 +109,19 @@ class Job:
             else:
                 update_progress_artifact(self._bar, percent)
 
-    def label(self, **labels: str | None) -> None:
-        """Keep facts with the run for good: versions before and after, the decision."""
-        given: dict[str, bool | int | float | str] = {
-            f"{LABEL_PREFIX}{name}": value for name, value in labels.items() if value is not None
-        }
-        with best_effort("labels"), get_client(sync_client=True) as client:
-            client.update_flow_run_labels(self.id, given)
+    def note(self, **labels: str | None) -> None:
+        """Facts that are to stay with the run for good: versions before and after, the decision.
+
+        Told with the next `tell`: on SQLite each change of a run waits for all others.
+        """
+        self._noted |= {name: value for name, value in labels.items() if value is not None}
+
+    def tell(self) -> None:
+        """Label the run with all that was noted since the last time."""
+        noted, self._noted = self._noted, {}
+        if noted:
+            with best_effort("labels"):
+                label_run(self.id, noted)
 
     def show_comparison(self, markdown: str, plot: bytes) -> None:
         """The comparison as a markdown artifact, with its plot inside."""

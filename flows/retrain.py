@@ -14,20 +14,23 @@ from retraining.catalog.parameters import TrainingParameters, parse_parameters
 from retraining.catalog.spec import ModelSpec
 from retraining.errors import ChampionChanged, JobCancelled, RetrainingError, SourceUnreachable, Unavailable
 from retraining.monitoring.performance_reference import performance_reference
-from retraining.monitoring.reference import reference_files
-from retraining.orchestrator.cancellation import find_cancellation, prompt_cancellation, was_cancelled
+from retraining.orchestrator.cancellation import (
+    find_cancellation,
+    find_end,
+    prompt_cancellation,
+    stop_if_over,
+)
 from retraining.orchestrator.labels import FLOW_NAME
 from retraining.orchestrator.promotion_lock import promotion_lock_sync
 from retraining.orchestrator.run_admission import find_refusal
+from retraining.preparation import Prepared, prepare
 from retraining.promotion import PromotionDecision
 from retraining.registry.mlflow_registry import MlflowRegistry
 from retraining.registry.values import Challenger, ModelVersion, Registry, ScoringModel
 from retraining.settings import Settings
-from retraining.sources.fingerprint import fingerprint
-from retraining.sources.training_set import TrainingSet, load_training_set
-from retraining.training.challenger import train_challenger
+from retraining.training.challenger import fit_challenger
 from retraining.training.comparison import Comparison, compare, comparison_markdown
-from retraining.training.holdout import Split, holdout_record, split
+from retraining.training.holdout import holdout_record
 from retraining.training.inputs import features_of
 from retraining.training.plots import comparison_plot
 
@@ -60,32 +63,43 @@ def retrain(
         try:
             if (refusal := find_refusal()) is not None:
                 return refusal
-            return Completed(message=run(job, parameters or {}, _aware(as_of)))
+            message = run(job, parameters or {}, _aware(as_of))
+            return find_end(job.id) or Completed(message=message)
         except JobCancelled as stopped:
             return Cancelled(message=str(stopped))
         except RetrainingError as problem:
-            return Failed(message=str(problem))
+            return find_end(job.id) or Failed(message=str(problem))
 
 
 def run(job: Job, parameters: dict[str, Any], as_of: datetime) -> str:
-    """The story of a job; returns what was decided, and why."""
+    """The job within its model's resources; returns what was decided, and why."""
     settings = Settings()
-    registry = MlflowRegistry(settings.mlflow, timeout_seconds=UPLOAD_SECONDS)
     spec = load_catalog(settings.models, settings.models_path).get(job.model_name)
+    with job.within(spec.resources.or_else(settings.resources)):
+        try:
+            return story(job, spec, settings, parameters, as_of)
+        finally:
+            job.tell()
+
+
+def story(job: Job, spec: ModelSpec, settings: Settings, parameters: dict[str, Any], as_of: datetime) -> str:
+    """The story of a job; returns what was decided, and why."""
+    registry = MlflowRegistry(settings.mlflow, timeout_seconds=UPLOAD_SECONDS)
     chosen = parse_parameters(spec.name, spec.parameters, parameters)
 
-    training_set = load(job, spec, as_of)
-    parts = split(training_set.frame, spec)
-    model = train(job, spec, chosen, parts)
+    prepared = load(job, spec, as_of)
+    model = train(job, spec, chosen, prepared)
+    prepared.training.release()
     scoring = registry.as_scoring(model, spec.name)
-    comparison = evaluate(job, spec, parts, scoring, registry)
-    version = register(job, comparison, training_set, model, chosen, as_of, registry)
+    comparison = first = evaluate(job, spec, prepared, scoring, registry)
+    plot = comparison_plot(comparison)
+    version = register(job, comparison, plot, prepared, model, chosen, as_of, registry)
     comparison, decision = decide(job, comparison, scoring, version, registry)
 
     report = comparison_markdown(
-        comparison, decision, version=version.version, window=training_set.window, as_of=as_of
+        comparison, decision, version=version.version, window=prepared.window, as_of=as_of
     )
-    job.show_comparison(report, comparison_plot(comparison))
+    job.show_comparison(report, plot if comparison is first else comparison_plot(comparison))
     return decision.reason
 
 
@@ -104,39 +118,42 @@ step = task(
 
 
 @step
-def load(job: Job, spec: ModelSpec, as_of: datetime) -> TrainingSet:
-    """The rows whose labels are complete as of the time."""
+def load(job: Job, spec: ModelSpec, as_of: datetime) -> Prepared:
+    """The rows whose labels are complete as of the time, ready to train and to judge."""
     job.enter("loading")
-    return load_training_set(spec, as_of)
+    return prepare(spec, as_of)
 
 
 @step
-def train(job: Job, spec: ModelSpec, parameters: TrainingParameters, parts: Split) -> Any:
+def train(job: Job, spec: ModelSpec, parameters: TrainingParameters, prepared: Prepared) -> Any:
     """The challenger, fitted on the training side alone."""
     job.enter("training")
-    model = train_challenger(spec, parameters, parts.train, job.progress)
+    side = prepared.training
+    model = fit_challenger(spec, parameters, side.features, side.labels, job.progress)
     job.progress(1.0, "trained")
     return model
 
 
 @step
 def evaluate(
-    job: Job, spec: ModelSpec, parts: Split, scoring: ScoringModel, registry: Registry
+    job: Job, spec: ModelSpec, prepared: Prepared, scoring: ScoringModel, registry: Registry
 ) -> Comparison:
     """Challenger and champion on the same holdout."""
     job.enter("evaluating")
     champion = registry.find_champion(spec.name)
     if champion is not None:
-        job.label(version_before=champion.version, version_after=champion.version)
-    trained_on = fingerprint(parts.train, spec.time_column)
-    return compare(spec, parts, trained_on, scoring, champion=champion, load=registry.load)
+        job.note(version_before=champion.version, version_after=champion.version)
+    return compare(
+        spec, prepared.judging, prepared.fingerprint, scoring, champion=champion, load=registry.load
+    )
 
 
 @step
 def register(
     job: Job,
     comparison: Comparison,
-    training_set: TrainingSet,
+    plot: bytes,
+    prepared: Prepared,
     model: Any,
     parameters: TrainingParameters,
     as_of: datetime,
@@ -161,13 +178,14 @@ def register(
             as_of=as_of,
             trusted_types=spec.trusted_types,
             files={
-                "comparison.png": comparison_plot(comparison),
-                **reference_files(training_set, spec),
+                "comparison.png": plot,
+                **prepared.reference,
                 **performance_reference(spec, parts, comparison.challenger_scores),
             },
         ),
     )
-    job.label(challenger_version=version.version, mlflow_run_url=version.run_url)
+    job.note(challenger_version=version.version, mlflow_run_url=version.run_url)
+    job.tell()
     if version.run_url is not None:
         job.link_mlflow(version.run_url, version.version)
     return version
@@ -198,7 +216,12 @@ def decide(
                 load=registry.load,
             )
     registry.record_decision(version, decision.reason)
-    job.label(decision=decision.reason, promoted=str(decision.promote).lower())
+    job.note(
+        decision=decision.reason,
+        promoted=str(decision.promote).lower(),
+        peak_memory_mib=job.peak_memory(),
+    )
+    job.tell()
     return comparison, decision
 
 
@@ -209,8 +232,7 @@ def promote(
     job.enter("promoting")
     compared_with = None if comparison.champion_version is None else comparison.champion_version.version
     with promotion_lock_sync(version.model_name):
-        if was_cancelled(job.id):
-            raise JobCancelled(job.id)
+        stop_if_over(job.id)
         registry.promote(
             version.model_name,
             version.version,
@@ -219,7 +241,7 @@ def promote(
             job_id=str(job.id),
             expected_champion=compared_with,
         )
-    job.label(version_before=compared_with, version_after=version.version)
+    job.note(version_before=compared_with, version_after=version.version)
 
 
 def _aware(as_of: datetime | None) -> datetime:

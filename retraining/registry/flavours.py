@@ -139,6 +139,17 @@ def as_scoring(model: object, model_name: str) -> ScoringModel:
             raise UnsupportedModel(model_name, f"it does not load again: {exc.problem}") from exc
 
 
+def look_up_installed() -> None:
+    """Let MLflow look once which package each installed module is of, before the first model is saved.
+
+    It compares the requirements of every model with what is installed, also when they are given: a third of a
+    second of reading the records of all packages, once a process. For processes that jobs are forked from.
+    """
+    from mlflow.utils.requirements_utils import warn_dependency_requirement_mismatches
+
+    warn_dependency_requirement_mismatches(requirements("sklearn", ()))
+
+
 def files_digest(folder: Path) -> str:
     """SHA-256 over the names and contents of all files in a folder."""
     digest = hashlib.sha256()

@@ -9,7 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Literal
 
-from retraining.errors import UnloadableVersion
+from retraining.errors import UnloadableVersion, VersionNotFound
 from retraining.registry import connection, flavours
 from retraining.registry.connection import ABSENT, asking
 from retraining.registry.history import CHAMPION, PREVIOUS, shortened
@@ -112,10 +112,16 @@ class MlflowRegistry:
 
     def record_decision(self, version: ModelVersion, decision: str) -> None:
         """Keep the decision as the version's tag, and as its description, which MLflow's UI shows."""
+        from mlflow.exceptions import MlflowException
+
         name, number = version.model_name, version.version
-        self._versions.get_stored(name, number)
         with asking(f"record the decision about version {number} of {name!r}"):
-            self._get_client().set_model_version_tag(name, number, DECISION, decision)
+            try:
+                self._get_client().set_model_version_tag(name, number, DECISION, decision)
+            except MlflowException as exc:
+                if exc.error_code == ABSENT:
+                    raise VersionNotFound(name, number) from exc
+                raise
             self._get_client().update_model_version(name, number, shortened(decision, MAX_DESCRIPTION_LENGTH))
 
     def promote(

@@ -170,13 +170,27 @@ class Registration:
         """The version with everything that is known about it, in one request."""
         from mlflow.exceptions import MlflowException
 
-        client = self._client()
         try:
-            client.create_registered_model(model_name)
+            self._create_version_of_known(model_name, challenger, attempt, model_id, digest)
         except MlflowException as exc:
-            if exc.error_code != EXISTS:
+            if exc.error_code != ABSENT:
                 raise
-        client.create_model_version(
+            self._create_registered_model(model_name)
+            self._create_version_of_known(model_name, challenger, attempt, model_id, digest)
+
+    def _create_registered_model(self, model_name: str) -> None:
+        from mlflow.exceptions import MlflowException
+
+        try:
+            self._client().create_registered_model(model_name)
+        except MlflowException as exc:
+            if exc.error_code != EXISTS:  # another job was faster
+                raise
+
+    def _create_version_of_known(
+        self, model_name: str, challenger: Challenger, attempt: Attempt, model_id: str, digest: str
+    ) -> None:
+        self._client().create_model_version(
             model_name,
             f"models:/{model_id}",
             run_id=attempt.run_id,
