@@ -125,7 +125,14 @@ def _absolute_paths(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 def components(
-    host: str, ports: Ports, home: Home, where: Addresses, *, workers: int, work_pool: str
+    host: str,
+    ports: Ports,
+    home: Home,
+    where: Addresses,
+    *,
+    workers: int,
+    work_pool: str,
+    warm_start: bool,
 ) -> list[Component]:
     """Everything that runs, each with what it has to wait for."""
     return [
@@ -137,7 +144,7 @@ def components(
         # Started at once: while Prefect comes up, its imports are done.
         Component("deploy", _python("retraining.cli", "deploy", "--wait", "120", "--skip-broken")),
         *_aftermath(host),
-        *(_worker(name, host, work_pool, where) for name in worker_names(workers)),
+        *(_worker(name, host, work_pool, where, warm_start=warm_start) for name in worker_names(workers)),
     ]
 
 
@@ -184,6 +191,8 @@ def _api(host: str, port: int, where: Addresses) -> Component:
         "api",
         _python(
             *("uvicorn", "--factory", "api.app:create_app", "--host", host, "--port", str(port)),
+            # The facade's settings say whose X-Forwarded-For is believed; uvicorn believes loopback.
+            "--no-proxy-headers",
             # Followers of live events would keep it open for ever.
             *("--timeout-graceful-shutdown", "2"),
         ),
@@ -192,10 +201,10 @@ def _api(host: str, port: int, where: Addresses) -> Component:
     )
 
 
-def _worker(name: str, host: str, work_pool: str, where: Addresses) -> Component:
+def _worker(name: str, host: str, work_pool: str, where: Addresses, *, warm_start: bool) -> Component:
     return Component(
         name,
-        tuple(worker_command(work_pool, name)),
+        tuple(worker_command(work_pool, name, warm_start=warm_start)),
         environment={
             # By default OpenMP's threads spin while they wait for each other: two trainings at once on two
             # busy cores took 13 times as long as with threads that sleep.

@@ -42,6 +42,7 @@ class StackOptions:
     mlflow_port: int = 5000
     workers: int = 1
     work_pool: str = "retraining"
+    warm_start: bool = True
 
 
 async def run_stack(
@@ -70,7 +71,13 @@ async def run_stack(
         _write_client_environment(home, where)
         supervisor = Supervisor(
             components(
-                options.host, ports, home, where, workers=options.workers, work_pool=options.work_pool
+                options.host,
+                ports,
+                home,
+                where,
+                workers=options.workers,
+                work_pool=options.work_pool,
+                warm_start=options.warm_start,
             ),
             home=home,
             environment=stack_environment(home, where),

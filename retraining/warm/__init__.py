@@ -20,14 +20,15 @@ The contract, each line of it with a test:
 - The server has one thread and has run nothing: no OpenMP pool, no connection, no event loop. A catalog
   module that starts a thread while it is imported makes it refuse; jobs start cold then.
 - A server serves one user (SO_PEERCRED, a folder of mode 0700), one interpreter and one environment;
-  variables that differ from run to run (PREFECT__...) apart. Another environment gets another server, four
-  at most.
+  variables that differ from run to run (PREFECT__...) or from worker to worker of a stack apart. Another
+  environment gets another server, four at most.
+- The server comes with the worker (`worker`), or with the first job of a worker that was started otherwise.
 - When a file of the project or of a catalog module has changed, or a package was installed, the server
-  leaves and the launcher starts the next one: no job runs old code. Installed packages edited in place go
-  unnoticed.
-- A job needs the server only to begin: it runs on when the server is killed. A keeper for each job sees to
-  its signals and its end; if the keeper is killed, so is the job. The server leaves when the workers whose
-  jobs it started are gone.
+  begins anew, when it has nothing to do or when the next job asks for it: no job runs old code. Installed
+  packages edited in place go unnoticed.
+- A job needs the server only to begin: it runs on when the server is killed, and when the worker is, with
+  its process group. A keeper for each job sees to its signals and its end; if the keeper is killed, so is the
+  job. The server leaves when the workers whose jobs it started are gone.
 - What cannot start warm starts cold and says why in the job's log. A job waits for a server that is
   importing; a cold start would import the same. `RETRAINING_WARM_START=false` gives the stock command.
 

@@ -42,6 +42,8 @@ from retraining.warm.launcher import (
 REQUEST_SECONDS = 10
 TO_ALL_SECONDS = 0.05
 """How far apart one SIGTERM to every process of a stack may arrive."""
+ONE_OCCASION_SECONDS = 5
+"""How long a launcher may take to pass that SIGTERM on: on a busy machine it waits for its turn."""
 PR_SET_PDEATHSIG = 1
 
 
@@ -73,7 +75,7 @@ class Keeper:
     def __init__(self, connection: socket.socket, environment: Mapping[bytes, bytes]) -> None:
         self._connection = connection
         self._environment = dict(environment)
-        self._terminated_at = -1.0
+        self._terminated_at = float("-inf")
 
     def run(self) -> Callable[[], None]:
         """Keep the job until its end, and end with it. In the forked process: what the job is to do."""
@@ -165,7 +167,7 @@ class Keeper:
             # Somebody who ends all processes of a stack has sent it to the job as well. A second one would
             # interrupt the job in telling Prefect how it ends.
             time.sleep(TO_ALL_SECONDS)
-            if time.monotonic() - self._terminated_at < 1:
+            if time.monotonic() - self._terminated_at < ONE_OCCASION_SECONDS:
                 return
         with suppress(ProcessLookupError):
             os.kill(job, number)

@@ -12,7 +12,7 @@ than it saves (`socket` and `signal` would double its time). The server uses thi
 """
 
 # pathlib and contextlib would cost more than the rest:
-# ruff: noqa: PTH102, SIM105
+# ruff: noqa: PTH102, PTH115, SIM105
 
 import _signal  # type: ignore[import-not-found]  # built in, but unknown to the type checker
 import _socket
@@ -35,11 +35,18 @@ PASSED_ON = 4
 LISTENING, ALIVE = 3, 4
 """Descriptors of the server: its socket, and a file that stays locked as long as it lives."""
 
-WARM_UP_SECONDS = 60
+WARM_UP_SECONDS = 120
 """How long a job waits for a server that is still importing; a cold start would import the same."""
 SERVERS_AT_MOST = 4
 """One a distinct environment. Each takes as much memory as the libraries; a job beyond that starts cold."""
-NOT_SHARED = frozenset({b"PWD", b"OLDPWD", b"SHLVL", b"_"})
+NOT_SHARED = frozenset(
+    {
+        *(b"PWD", b"OLDPWD", b"SHLVL", b"_", b"RETRAINING_COMPONENT"),
+        # Deployments set it, workers do not. Prefect reads it when a run begins.
+        b"PREFECT_FLOWS_HEARTBEAT_FREQUENCY",
+    }
+)
+"""Differ between jobs, or between the workers of a stack, and mean nothing to an import."""
 RELAYED = tuple(
     getattr(_signal, name) for name in ("SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2")
 )
@@ -60,6 +67,10 @@ def shared(environment: dict[bytes, bytes]) -> dict[bytes, bytes]:
 
 def main() -> None:
     """Start the job, warm or cold, and end as it ends."""
+    try:
+        os.setsid()  # as a job of the stock command: what ends the worker's process group does not end it
+    except PermissionError:
+        pass  # it was started as the leader of a group
     wanted = os.environ.get("RETRAINING_WARM_START", "").lower() not in {"0", "false", "no", "off", "f", "n"}
     # A signal that comes before the job has begun ends the launcher, as it would end a starting interpreter.
     ignored = [number for number in RELAYED if _signal.getsignal(number) is _signal.SIG_IGN]
@@ -108,14 +119,15 @@ def _start(ignored: list[int]) -> _socket.socket:
             answer = connection.recv(1)
         except TimeoutError:
             raise ColdStartError("the warm server does not answer") from None
-        except (BrokenPipeError, ConnectionResetError):  # it left while this launcher was in its queue
-            answer = LEAVING
+        except (BrokenPipeError, ConnectionResetError):  # it ended while this launcher was in its queue
+            answer = b""
         if answer == ACCEPTED:
             connection.settimeout(None)
             return connection
         if answer == REFUSED:
             raise ColdStartError(_rest(connection))
-    raise ColdStartError("the warm server ended" if not answer else "the code is changing")
+    ended = f"the warm server ended, see {os.readlink(f'/proc/self/fd/{folder}')}/{name}.log"
+    raise ColdStartError("the code is changing" if answer else ended)
 
 
 def _private_folder() -> int:

@@ -2,8 +2,8 @@
 
 `python -m retraining.warm`, started by the launcher with a listening socket. It starts no thread and opens
 no connection, so that a fork of it is as good as a new interpreter that has done the same imports.
-It leaves when the code has changed, and when the workers whose jobs it started are gone; jobs do not need it
-once they run.
+It begins anew when the code has changed, and leaves when the workers whose jobs it started are gone; jobs do
+not need it once they run.
 """
 
 import gc
@@ -11,18 +11,25 @@ import os
 import select
 import signal
 import socket
+import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import NoReturn
 
 from retraining.warm.freshness import Sources
 from retraining.warm.keeper import Keeper, receive
 from retraining.warm.launcher import ALIVE, LEAVING, LISTENING, REFUSED, peer
 
 MODULES = (
-    *("prefect.flow_engine", "prefect.events.clients", "prefect.runner", "prefect.telemetry.run_telemetry"),
+    *("prefect.flow_engine", "prefect.task_engine", "prefect.events.clients", "prefect.runner"),
+    *("prefect.telemetry.run_telemetry", "prefect.utilities.visualization"),
+    *("prefect.concurrency.services", "prefect.concurrency._sync", "prefect.concurrency._events"),
     *("mlflow.sklearn", "mlflow.pyfunc", "skops.io", "matplotlib.figure", "matplotlib.backends.backend_agg"),
+    *("mlflow.tracking.request_header.registry", "narwhals.stable.v2", "pyarrow.pandas_compat"),
+    # What Pillow imports before it writes its first picture.
+    *(f"PIL.{kind}ImagePlugin" for kind in ("Bmp", "Gif", "Jpeg", "Ppm", "Png")),
     *(
         "sklearn.ensemble",
         "sklearn.pipeline",
@@ -40,10 +47,15 @@ polars spills nothing to disk unless told to."""
 SETTLE_SECONDS = 5.0
 IDLE_SECONDS = 600.0
 """How long a server without a living worker waits for a job."""
+LOOK_SECONDS = 2.0
+"""How often an idle server looks at its code. A change counts once nothing more changes between two looks."""
 
 
 def main() -> None:
-    """Import, then serve; returns in the forked process of a job, whose module it then runs."""
+    """Import, then serve; returns in the forked process of a job, whose module it then runs.
+
+    Arguments are the process ids of the workers that the server before this one knew.
+    """
     os.closerange(ALIVE + 1, os.sysconf("SC_OPEN_MAX"))
     listening = socket.socket(fileno=LISTENING)
     started_ns, environment = time.time_ns(), dict(os.environb)
@@ -53,8 +65,10 @@ def main() -> None:
         os._exit(0)  # the threads stay behind
     gc.collect()
     gc.freeze()  # the garbage collector of a job would copy all pages
-    job = Server(listening, Sources.of_loaded_modules(started_ns), environment, refusal).serve()
-    if job is not None:
+    server = Server(listening, Sources.of_loaded_modules(started_ns), environment, refusal)
+    for worker in sys.argv[1:]:
+        server.know(int(worker))
+    if (job := server.serve()) is not None:
         job()
 
 
@@ -63,6 +77,7 @@ def preload() -> None:
     from importlib import import_module
 
     from retraining.catalog.discovery import load_catalog
+    from retraining.registry.flavours import look_up_installed
     from retraining.settings import Settings
 
     for name in MODULES:
@@ -70,6 +85,8 @@ def preload() -> None:
             import_module(name)
     settings = Settings()
     load_catalog(settings.models, settings.models_path)
+    with suppress(ImportError):
+        look_up_installed()
 
 
 def settle() -> str | None:
@@ -115,39 +132,62 @@ class Server:
         self._sources = sources
         self._refusal = refusal
         self._environment = environment
+        self._seen = sources
         self._workers: dict[int, int] = {}
         """Process descriptor of each worker, by its id."""
 
     def serve(self) -> Callable[[], None] | None:
         """Accept until it is time to leave: None. In the forked process of a job: what the job is to do."""
         signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody asks how a keeper ended
-        poll = select.poll()
-        poll.register(self._listening, select.POLLIN)
         while True:
-            ready = {number for number, _ in poll.poll(IDLE_SECONDS * 1000 if not self._workers else None)}
-            for worker, descriptor in list(self._workers.items()):
-                if descriptor in ready:
-                    poll.unregister(descriptor)
-                    os.close(self._workers.pop(worker))
+            poll = select.poll()
+            for descriptor in (self._listening.fileno(), *self._workers.values()):
+                poll.register(descriptor, select.POLLIN)
+            seconds = LOOK_SECONDS if self._workers else IDLE_SECONDS
+            ready = {number for number, _ in poll.poll(seconds * 1000)}
+            for ended in [worker for worker, known in self._workers.items() if known in ready]:
+                os.close(self._workers.pop(ended))
             if self._listening.fileno() not in ready:
                 if not self._workers:
                     return None
+                if self._outdated():
+                    self._begin_anew()
                 continue
             connection, _ = self._listening.accept()
             launcher, user = peer(connection)
             if user != os.getuid():
                 connection.close()
                 continue
+            if (worker := _parent(launcher)) is not None:
+                self.know(worker)
             if self._sources.changed() is not None:
-                self._listening.close()  # first: the launcher starts another server at once
-                os.close(ALIVE)
-                connection.sendall(LEAVING)
-                return None
+                with suppress(OSError):
+                    connection.sendall(LEAVING)
+                connection.close()
+                self._begin_anew()
             if (job := self._fork(connection)) is not None:
                 return job
-            if (known := self._know_worker(launcher)) is not None:
-                poll.register(known, select.POLLIN)
             connection.close()
+
+    def know(self, worker: int) -> None:
+        """Stay as long as this process does."""
+        if worker not in self._workers:
+            with suppress(OSError):  # it is gone
+                self._workers[worker] = os.pidfd_open(worker)
+
+    def _outdated(self) -> bool:
+        """Whether the code has changed, and does so no more."""
+        now = self._sources.as_they_are_now()
+        steady, self._seen = now == self._seen, now
+        # What changed while it was being imported may do so at every import: that is left to the next job.
+        return steady and now != self._sources and None not in self._sources.known.values()
+
+    def _begin_anew(self) -> NoReturn:
+        """Become a new server on the same socket, where launchers wait meanwhile."""
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # an import may ask how its child ended
+        workers = map(str, self._workers)
+        command = [sys.executable, "-P", "-m", "retraining.warm", *workers]
+        os.execve(sys.executable, command, self._environment)  # noqa: S606 - no shell wanted
 
     def _fork(self, connection: socket.socket) -> Callable[[], None] | None:
         refusal = self._refusal
@@ -169,15 +209,12 @@ class Server:
             os.close(descriptor)
         return Keeper(connection, self._environment).run()
 
-    def _know_worker(self, launcher: int) -> int | None:
-        """A descriptor that tells when the worker of the launcher ends; None if it is known, or gone."""
-        try:
-            status = Path(f"/proc/{launcher}/stat").read_text()
-            worker = int(status.rpartition(")")[2].split()[1])
-            if worker <= 1 or worker in self._workers:
-                return None
-            descriptor = os.pidfd_open(worker)
-        except OSError:
-            return None
-        self._workers[worker] = descriptor
-        return descriptor
+
+def _parent(process: int) -> int | None:
+    """The process that started this one, None if either is gone."""
+    try:
+        status = Path(f"/proc/{process}/stat").read_text()
+    except OSError:
+        return None
+    parent = int(status.rpartition(")")[2].split()[1])
+    return parent if parent > 1 else None

@@ -22,6 +22,10 @@ from tests.stack.waiting import until
 START_SECONDS = 120
 STOP_SECONDS = 15
 """What the product promises."""
+UNHURRIED = {
+    f"RETRAINING_RATE_LIMIT_{kind}": "1000000" for kind in ("READS", "WRITES", "ADDRESS", "FAILURES")
+}
+"""The environment of a stack whose tests ask more often than anybody may."""
 MORE_MODELS = {
     "RETRAINING_MODELS": ",".join(
         f"tests.stack.models:{model}" for model in ("patient", "swift", "swift_all", "swift_skip")
@@ -107,7 +111,7 @@ def up(
         process = subprocess.Popen(
             [sys.executable, "-P", "-m", "retraining.cli", "up", "--home", str(home), *ports, *options],
             cwd=cwd,
-            env={**os.environ, **env},
+            env={**os.environ, **UNHURRIED, **env},
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,

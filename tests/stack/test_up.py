@@ -9,19 +9,21 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import httpx
 import pytest
 
 from retraining.cli.client import FacadeClient
-from retraining.stack.processes import alive
+from retraining.stack.processes import alive, send
 from tests.stack.running import MORE_MODELS, STOP_SECONDS, RunningStack, mode, running_stack, up
 from tests.stack.waiting import until
 
 pytestmark = pytest.mark.stack
 ENDLESS = {"max_iter": 20_000}
 PATIENT = "test-patient"
+WARM = {"RETRAINING_WARM_START": "true"}
 JOB_SECONDS = 120
 
 
@@ -33,14 +35,14 @@ def own_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStack
         (project / name).mkdir()
         (project / name / "__init__.py").write_text("raise RuntimeError('another package of this name')\n")
     home = tmp_path_factory.mktemp("own") / "home"
-    with running_stack(home, "--workers", "2", cwd=project) as running:
+    with running_stack(home, "--workers", "2", cwd=project, env=WARM) as running:
         yield running
 
 
 @pytest.fixture(scope="module")
 def second_life(own_stack: RunningStack) -> Iterator[RunningStack]:
     """The same home again, after the stack was stopped in the middle of a job."""
-    with running_stack(own_stack.home, env=MORE_MODELS) as running:
+    with running_stack(own_stack.home, env={**MORE_MODELS, **WARM}) as running:
         yield running
 
 
@@ -104,6 +106,14 @@ def test_a_second_stack_in_the_same_home_is_refused(own_stack: RunningStack) -> 
     assert own_stack.pids.supervisor == own_stack.process.pid
 
 
+def test_all_workers_share_a_warm_server_that_is_there_before_any_job(own_stack: RunningStack) -> None:
+    """Both have asked for one, and one has started."""
+    assert len(_with_command(own_stack, "retraining.warm.worker")) == 2
+    until(lambda: _with_command(own_stack, "retraining.warm"))
+    until(lambda: not _with_command(own_stack, "retraining.warm.rehearsal"), JOB_SECONDS)
+    assert len(_with_command(own_stack, "retraining.warm")) == 1
+
+
 @pytest.mark.parametrize("name", ["api", "mlflow"])
 def test_a_component_that_is_killed_comes_back(own_stack: RunningStack, name: str) -> None:
     """At the same address, under a new process id, which stack.json tells."""
@@ -154,11 +164,16 @@ def test_a_stack_that_was_killed_tells_the_truth_when_it_is_back(
     """kill -9 of everything in the middle of a job: the job failed, and the next one runs."""
     with second_life.client() as facade:
         lost = _training(facade, tmp_path)
-    second_life.process.kill()
+    everything = [second_life.process.pid, *second_life.processes()]
+    send(everything, signal.SIGSTOP)  # nobody tells anything any more
+    send(everything, signal.SIGKILL)
     second_life.process.wait()
     until(lambda: not second_life.processes(), 30)
     (second_life.home / "stack.json").unlink(missing_ok=True)
-    with running_stack(second_life.home, env=MORE_MODELS) as third_life, third_life.client() as facade:
+    with (
+        running_stack(second_life.home, env={**MORE_MODELS, **WARM}) as third_life,
+        third_life.client() as facade,
+    ):
         assert until(lambda: _end_of(facade, lost), 30) == "failed"
         assert "killed together with its worker" in facade.job(lost)["error_message"]
         following = facade.start_job(PATIENT, {})["job_id"]
@@ -205,6 +220,16 @@ def _up(*options: str) -> subprocess.CompletedProcess[str]:
     free = [f"--{name}-port=0" for name in ("api", "prefect", "mlflow") if f"--{name}-port" not in options]
     command = [sys.executable, "-m", "retraining.cli", "up", *free, *options]
     return subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+
+
+def _with_command(stack: RunningStack, part: str) -> set[int]:
+    """The stack's processes with this part in their command lines."""
+    found = set()
+    for pid in stack.processes():
+        with suppress(OSError):  # it has just ended
+            if part.encode() in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0"):
+                found.add(pid)
+    return found
 
 
 def _training(facade: FacadeClient, folder: Path) -> str:

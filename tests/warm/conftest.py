@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.orchestrator.conftest import client, door, model  # noqa: F401 - fixtures
 from tests.warm.launching import Launching
 
 

@@ -11,16 +11,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from retraining.warm import launcher
+from tests.orchestrator.on_worker import SECONDS
+from tests.stack import waiting
 
-SECONDS = 240
-"""A server imports for four seconds, for much longer on a busy machine."""
 
-
-def until(reached: Callable[[], bool], seconds: float = SECONDS) -> None:
-    deadline = time.monotonic() + seconds
-    while not reached():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.02)
+def until(reached: Callable[[], bool]) -> None:
+    waiting.until(reached, SECONDS)
 
 
 @dataclass

@@ -197,6 +197,29 @@ def test_signals_reach_the_job(warm: Launching, number: signal.Signals) -> None:
     assert warm.end(job).code == 40 + number
 
 
+def test_one_sigterm_to_every_process_of_a_stack_reaches_the_job_once(warm: Launching) -> None:
+    """Directly; by way of the launcher it would interrupt the job in telling Prefect how it ends."""
+    source = (
+        "import os, signal, time\n"
+        "got, asked = [], []\n"
+        "signal.signal(signal.SIGTERM, lambda n, f: (got.append(n), print('terminated', flush=True)))\n"
+        "signal.signal(signal.SIGUSR1, lambda n, f: asked.append(n))\n"
+        "print(os.getpid(), os.getppid(), flush=True)\n"
+        "while not asked: time.sleep(0.01)\n"
+        "raise SystemExit(len(got))"
+    )
+    job = warm.start(warm.module("terminated", source))
+    assert job.stdout is not None
+    pid, keeper = map(int, job.stdout.readline().split())
+    slept = sleeps(job.pid)
+    for each in (keeper, pid, job.pid):
+        os.kill(each, signal.SIGTERM)
+    assert job.stdout.readline() == "terminated\n"
+    until(lambda: sleeps(job.pid) > slept)  # the launcher has passed it on
+    job.send_signal(signal.SIGUSR1)
+    assert warm.end(job).code == 1
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_the_end_of_the_launcher_is_the_end_of_the_job(warm: Launching, number: signal.Signals) -> None:
     """Of what the job has started, too, if the launcher was killed."""
@@ -216,6 +239,16 @@ def test_the_end_of_the_launcher_is_the_end_of_the_job(warm: Launching, number: 
     until(lambda: not any(map(alive, pids)))
 
 
+def test_a_job_outlives_the_process_group_of_its_worker(warm: Launching) -> None:
+    """As one that Prefect starts by its stock command."""
+    name = warm.module("outliving", "import sys; print('ready', flush=True); sys.exit(int(sys.stdin.read()))")
+    job = warm.start(name)
+    assert job.stdout is not None
+    assert job.stdout.readline() == "ready\n"
+    assert os.getpgid(job.pid) == job.pid != os.getpgrp()
+    assert warm.end(job, "7").code == 7
+
+
 def test_a_job_is_killed_with_its_keeper(warm: Launching) -> None:
     """And the launcher ends as if it had been: nothing would relay signals or the exit code any more."""
     source = "import os, signal\nprint(os.getpid(), os.getppid(), flush=True)\nsignal.pause()"
@@ -225,3 +258,9 @@ def test_a_job_is_killed_with_its_keeper(warm: Launching) -> None:
     os.kill(keeper, signal.SIGKILL)
     assert warm.end(job).code == -signal.SIGKILL
     until(lambda: not alive(pid))
+
+
+def sleeps(pid: int) -> int:
+    """How often the process has begun to wait for something."""
+    status = dict(line.split(":\t") for line in Path(f"/proc/{pid}/status").read_text().splitlines())
+    return int(status["voluntary_ctxt_switches"])

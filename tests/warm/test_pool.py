@@ -4,12 +4,12 @@ import asyncio
 import os
 import signal
 import subprocess
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 import pytest
 from prefect.client.orchestration import PrefectClient
@@ -17,31 +17,16 @@ from prefect.client.schemas.actions import WorkPoolUpdate
 from prefect.exceptions import ObjectNotFound
 
 from retraining.jobs.status import RetrainingStatus
-from retraining.orchestrator.connection import PrefectConnection
-from retraining.orchestrator.deployments import deploy
 from retraining.orchestrator.prefect_orchestrator import PrefectOrchestrator
-from retraining.orchestrator.values import JobRun, RunEvent, RunRequest
-from retraining.orchestrator.worker import worker_command, worker_environment
+from retraining.orchestrator.values import RunRequest
 from retraining.stack.processes import alive
 from retraining.warm import launcher
 from retraining.warm.command import warm_command
-from tests.servers import running
-from tests.warm.launching import SECONDS, Launching
+from tests.orchestrator.on_worker import begun, deploy_pool, patient_job, running_worker, until
+from tests.warm.launching import Launching, parent
 from tests.warm.launching import until as wait_until
 
 POOL = "warm-tests"
-
-
-@pytest.fixture
-async def client(prefect_api: str) -> AsyncIterator[PrefectClient]:
-    async with PrefectClient(prefect_api, httpx_settings={"timeout": 60}) as client:
-        yield client
-
-
-@pytest.fixture
-async def door(prefect_api: str) -> AsyncIterator[PrefectOrchestrator]:
-    async with PrefectOrchestrator(prefect_api, request_seconds=60) as door:
-        yield door
 
 
 @pytest.fixture
@@ -53,24 +38,20 @@ async def pool(client: PrefectClient) -> AsyncIterator[str]:
         await client.delete_work_pool(name)
 
 
-async def deploy_pool(prefect_api: str, name: str, *, warm_start: bool | None) -> None:
-    async with PrefectConnection(prefect_api, request_seconds=60) as connection:
-        await deploy(connection, [], work_pool=name, warm_start=warm_start)
-
-
 async def command_of(client: PrefectClient, pool: str) -> Any:
     template = (await client.read_work_pool(pool)).base_job_template
     return template["variables"]["properties"]["command"]["default"]
 
 
 async def test_the_pool_starts_jobs_as_it_was_deployed_last(
-    prefect_api: str, client: PrefectClient, pool: str
+    prefect_api: str, client: PrefectClient, door: PrefectOrchestrator, pool: str
 ) -> None:
-    """Warm, left alone, and as Prefect would start them."""
+    """Warm, left alone, and as Prefect would start them. Whoever inspects the pool sees it."""
     seen = []
     for warm_start in (True, None, False, None, True):
         await deploy_pool(prefect_api, pool, warm_start=warm_start)
         seen.append(await command_of(client, pool))
+        assert (await door.inspect([], pool)).pool_command == seen[-1]
     assert seen == [warm_command(), warm_command(), None, None, warm_command()]
 
 
@@ -97,79 +78,64 @@ def test_without_this_installation_the_command_is_prefects(tmp_path: Path) -> No
 
 @pytest.fixture(scope="module")
 def worker(prefect_api: str, warm: Launching) -> Iterator[None]:
-    """A worker of a pool whose jobs start warm; they find the flows of the tests."""
-    asyncio.run(deploy_pool(prefect_api, POOL, warm_start=True))
-    environment = {
-        **warm.env(),
-        **worker_environment(),
-        "PREFECT_API_URL": prefect_api,
-        "PREFECT_HOME": str(warm.sockets.parent),
-    }
-    log = warm.sockets.parent / "worker.log"
-    with running(worker_command(POOL, "w"), f"{prefect_api}/health", log, environment):
+    """A worker of a pool whose jobs start warm."""
+    with running_worker(prefect_api, POOL, warm.sockets.parent, warm.env(), warm_start=True):
         yield
 
 
 @pytest.fixture
-async def job(worker: None, client: PrefectClient, tmp_path: Path) -> RunRequest:
-    """A request for a job that runs for ten minutes, and leaves a file when it begins."""
-    model = f"model-{uuid4().hex[:8]}"
-    await client.create_deployment(
-        await client.create_flow_from_name("retrain"),
-        model,
-        entrypoint="tests.orchestrator.patient_flow.retrain",
-        work_pool_name=POOL,
-        pull_steps=[],
-        parameters={"model_name": model},
-    )
-    return RunRequest(model, {"seconds": 600, "begun": str(tmp_path / "begun")}, None, uuid4().hex)
+async def job(worker: None, client: PrefectClient, model: str, tmp_path: Path) -> RunRequest:
+    return await patient_job(client, POOL, model, tmp_path)
 
 
-async def until(stream: AsyncIterator[RunEvent], run_id: UUID, reached: Callable[[JobRun], bool]) -> JobRun:
-    async with asyncio.timeout(SECONDS):
-        async for event in stream:
-            if event.run_id == run_id and event.run is not None and reached(event.run):
-                return event.run
-    raise AssertionError("the stream ended")
-
-
-async def begun(job: RunRequest) -> None:
-    await asyncio.to_thread(wait_until, Path(job.parameters["begun"]).exists)
-
-
-async def test_a_worker_runs_a_job_warm(
+async def test_the_first_job_of_a_worker_finds_the_server_that_came_with_it(
     door: PrefectOrchestrator, client: PrefectClient, job: RunRequest, warm: Launching
 ) -> None:
-    """It completes, and no reason for a cold start is in its log."""
-    async with door.events() as stream:
-        run = await door.create_run(replace(job, parameters={**job.parameters, "seconds": 0}))
-        ended = await until(stream, run.id, lambda run: run.status.final)
-    logs = await client.read_logs()
-    assert (ended.status, ended.message) == (RetrainingStatus.COMPLETED, None)
-    assert [log.message for log in logs if log.flow_run_id == run.id and "cold" in log.message] == []
-    assert warm.servers()
-
-
-async def test_a_warm_job_reports_its_cancellation_itself(door: PrefectOrchestrator, job: RunRequest) -> None:
+    """There is one before any job; the job is its fork, and no reason for a cold start is in its log."""
+    await asyncio.to_thread(wait_until, lambda: len(warm.servers()) == 1)
     async with door.events() as stream:
         run = await door.create_run(job)
-        await begun(job)
+        keeper = parent(await begun(job))
+        (server,) = warm.servers()
+        assert parent(keeper) == server
+        await door.cancel_run(run.id)
+        ended = await until(stream, run.id, lambda run: run.status.final)
+    logs = await client.read_logs()
+    assert (ended.status, ended.message) == (RetrainingStatus.CANCELLED, "cancelled on request")
+    assert [log.message for log in logs if log.flow_run_id == run.id and "cold" in log.message] == []
+
+
+@pytest.mark.parametrize("victim", ["job", "keeper", "launcher"])
+async def test_a_job_of_which_a_part_is_killed_has_crashed(
+    door: PrefectOrchestrator, client: PrefectClient, job: RunRequest, warm: Launching, victim: str
+) -> None:
+    """Nothing of it is left, and the next job of the model has its place."""
+    async with door.events() as stream:
+        run = await door.create_run(job)
+        pid = await begun(job)
+        launcher_pid = int((await client.read_flow_run(run.id)).infrastructure_pid or 0)
+        parts = {"job": pid, "keeper": parent(pid), "launcher": launcher_pid}
+        assert all(map(alive, parts.values()))
+        os.kill(parts[victim], signal.SIGKILL)
+        ended = await until(stream, run.id, lambda run: run.status.final)
+        await asyncio.to_thread(wait_until, lambda: not any(map(alive, parts.values())))
+        again = replace(job, parameters={**job.parameters, "seconds": 0}, idempotency_key=uuid4().hex)
+        following = await door.create_run(again)
+        followed = await until(stream, following.id, lambda run: run.status.final)
+    assert (ended.status, followed.status) == (RetrainingStatus.FAILED, RetrainingStatus.COMPLETED)
+    assert following.id != run.id
+
+
+async def test_a_job_whose_server_is_killed_goes_on_and_is_cancelled_as_before(
+    door: PrefectOrchestrator, job: RunRequest, warm: Launching
+) -> None:
+    async with door.events() as stream:
+        run = await door.create_run(job)
+        pid = await begun(job)
+        (server,) = warm.servers()
+        os.kill(server, signal.SIGKILL)
+        await asyncio.to_thread(wait_until, lambda: not alive(server))
+        assert alive(pid)
         await door.cancel_run(run.id)
         ended = await until(stream, run.id, lambda run: run.status.final)
     assert (ended.status, ended.message) == (RetrainingStatus.CANCELLED, "cancelled on request")
-
-
-async def test_a_warm_job_that_is_killed_has_crashed(
-    door: PrefectOrchestrator, client: PrefectClient, job: RunRequest, warm: Launching
-) -> None:
-    """Prefect knows the launcher's process id; its end is the job's."""
-    async with door.events() as stream:
-        run = await door.create_run(job)
-        await begun(job)
-        pid = int((await client.read_flow_run(run.id)).infrastructure_pid or 0)
-        jobs = warm.processes() - warm.servers()
-        os.kill(pid, signal.SIGKILL)
-        ended = await until(stream, run.id, lambda run: run.status.final)
-    assert ended.status is RetrainingStatus.FAILED
-    assert jobs
-    await asyncio.to_thread(wait_until, lambda: not any(map(alive, jobs)))

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from retraining.stack.processes import COMPONENT
 from retraining.warm import launcher
 from tests.warm.launching import Launching, until
 
@@ -71,11 +72,31 @@ def test_the_next_job_runs_the_new_code_of_a_catalog_module(warm: Launching) -> 
     assert again.split()[0] == "True"
 
 
+def test_an_idle_server_imports_changed_code_before_the_next_job_comes(fresh: Launching) -> None:
+    env = {"RETRAINING_MODELS": "team_models:broken"}
+    source = "import sys; print('team_models' in sys.modules); import team_models; print(team_models.VALUE)"
+    fresh.module("team_models", "VALUE = 1\nbroken = None")
+    fresh.run(source, env=env)
+    before = fresh.servers()
+    fresh.module("team_models", "VALUE = 2\nbroken = None")
+    until(lambda: len(fresh.servers() - before) == 1 and not fresh.servers() & before)
+    assert fresh.run(source, env=env).stdout == "True\n2\n"
+
+
 def test_another_environment_is_another_servers(fresh: Launching) -> None:
     """What an import has read must not be what another job's environment says."""
     fresh.run("", env={"TEAM": "a"})
     assert fresh.run("import os; print(os.environ['TEAM'])", env={"TEAM": "b"}).stdout == "b\n"
     assert len(fresh.servers()) == 2
+
+
+def test_the_workers_of_a_stack_share_a_server(fresh: Launching) -> None:
+    said = [
+        fresh.run(f"import os; print(os.environ['{COMPONENT}'], os.environ['PREFECT__ID'])", env=env).stdout
+        for env in ({COMPONENT: f"worker-{n}", "PREFECT__ID": str(n)} for n in (1, 2))
+    ]
+    assert said == ["worker-1 1\n", "worker-2 2\n"]
+    assert len(fresh.servers()) == 1
 
 
 def test_a_fifth_environment_starts_cold(fresh: Launching) -> None:
