@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from retraining.catalog.parameters import TrainingParameters
     from retraining.catalog.policy import EntityHoldout, Guard, PromotionPolicy, TimeHoldout
+    from retraining.catalog.resources import Resources
     from retraining.catalog.spec import ModelSpec, TrainingInput
     from retraining.sources.csv import CsvSource
     from retraining.sources.parquet import ParquetSource
@@ -30,6 +31,7 @@ __all__ = [
     "ParquetSource",
     "Progress",
     "PromotionPolicy",
+    "Resources",
     "SqlSource",
     "TimeHoldout",
     "TrainingInput",
@@ -48,6 +50,7 @@ _HOMES = {
     "ParquetSource": "retraining.sources.parquet",
     "Progress": "retraining.training.progress",
     "PromotionPolicy": "retraining.catalog.policy",
+    "Resources": "retraining.catalog.resources",
     "SqlSource": "retraining.sources.sql",
     "TimeHoldout": "retraining.catalog.policy",
     "TrainingInput": "retraining.catalog.spec",

@@ -254,6 +254,15 @@ class JobCancelled(RetrainingError):
         super().__init__(f"job {job_id} was cancelled, so it does not promote")
 
 
+class JobEnded(RetrainingError):
+    """The job was ended while its process went on; it must not change anything any more."""
+
+    def __init__(self, job_id: object, state: str | None, message: str | None) -> None:
+        self.job_id = str(job_id)
+        self.state = state
+        super().__init__(f"job {job_id} is {state} already ({message}), so it does not promote")
+
+
 class IdempotencyKeyReused(RetrainingError):
     """The same Idempotency-Key came with another request."""
 
@@ -280,6 +289,14 @@ class NotAuthenticated(RetrainingError):
         super().__init__(f"{problem}; send an API key as `Authorization: Bearer ...` or `X-API-Key`")
 
 
+class InvalidToken(NotAuthenticated):
+    """The bearer token is not one that the identity provider issued to a caller of this service."""
+
+    def __init__(self, problem: str) -> None:
+        self.problem = problem
+        RetrainingError.__init__(self, f"the bearer token {problem}")
+
+
 class MissingScope(RetrainingError):
     """The caller is known and may not do this."""
 
@@ -287,6 +304,15 @@ class MissingScope(RetrainingError):
         self.caller = caller
         self.scope = str(scope)
         super().__init__(f"{caller!r} lacks the scope {self.scope!r}; ask for a key that has it")
+
+
+class NotYourJob(MissingScope):
+    """Somebody else started the job, and the caller may cancel only their own."""
+
+    def __init__(self, caller: str, job_id: object) -> None:
+        self.job_id = str(job_id)
+        super().__init__(caller, "cancel-any")
+        self.args = (f"job {job_id} was not started by {caller!r}; cancelling it needs 'cancel-any'",)
 
 
 class KeyNotFound(RetrainingError):
@@ -371,6 +397,33 @@ class StoreUnavailable(Unavailable):
     """The facade's database does not answer or is locked."""
 
     component = "the database"
+
+
+class IssuerUnavailable(Unavailable):
+    """The identity provider's signing keys cannot be had, and the token needs one that is not known yet."""
+
+    def __init__(self, issuer: str, problem: str) -> None:
+        self.issuer = issuer
+        self.problem = problem
+        RetrainingError.__init__(
+            self,
+            "the identity provider does not give its signing keys, so the token cannot be checked; "
+            "try again shortly, or use an API key",
+        )
+
+
+class RateLimitExceeded(RetrainingError):
+    """A caller or an address asks more often than it may."""
+
+    def __init__(self, budget: str, requests: int, seconds: int, retry_after_seconds: int) -> None:
+        self.budget = budget
+        self.requests = requests
+        self.seconds = seconds
+        self.retry_after_seconds = retry_after_seconds
+        super().__init__(
+            f"the limit {budget!r} of {requests} in {seconds} s is used up; "
+            f"try again in {retry_after_seconds} s"
+        )
 
 
 class TooManyFollowers(RetrainingError):

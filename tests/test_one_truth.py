@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,18 @@ from tests.stack.waiting import until
 pytestmark = pytest.mark.stack
 
 JOB_SECONDS = 120
+
+
+@pytest.fixture(scope="module", autouse=True)
+def schedule_id(stack: RunningStack) -> Iterator[str]:
+    """A schedule made in Prefect, before the tests here: they run until Prefect looks, once a minute."""
+    schedules = f"/deployments/{deployment_id(stack, 'swift')}/schedules"
+    every = {"interval": timedelta(seconds=20).total_seconds()}
+    [schedule] = stack.ask_prefect("POST", schedules, [{"active": True, "schedule": every}])
+    yield schedule["id"]
+    stack.ask_prefect("DELETE", f"{schedules}/{schedule['id']}")
+    for waiting in stack.client().jobs(trigger_type="scheduled", status="pending"):
+        stack.client().cancel_job(waiting["id"])
 
 
 def prefect(stack: RunningStack, *arguments: str, cwd: Path | None = None) -> str:
@@ -81,26 +94,6 @@ def test_a_run_cancelled_in_the_prefect_ui_is_a_cancelled_job(stack: RunningStac
     assert ended["error_message"] == "not today"
 
 
-def test_a_schedule_made_in_prefect_really_makes_jobs(stack: RunningStack) -> None:
-    """Schedules exist and runs are made: the trap of SQLAlchemy 2.1, where the second never happens."""
-    deployment = deployment_id(stack, "swift")
-    [schedule] = stack.ask_prefect(
-        "POST",
-        f"/deployments/{deployment}/schedules",
-        [{"active": True, "schedule": {"interval": timedelta(seconds=5).total_seconds()}}],
-    )
-    try:
-        [running] = until(lambda: stack.client().jobs(trigger_type="scheduled", status="running"), 120)
-        assert schedule["id"] in running["triggered_by"]
-        ahead = [found for found in stack.client().jobs(limit=500) if found["created_at"] > _in_ten_seconds()]
-        assert ahead == [], "a run scheduled for the future is not a job yet"
-    finally:
-        stack.ask_prefect("DELETE", f"/deployments/{deployment}/schedules/{schedule['id']}")
-    for waiting in stack.client().jobs(trigger_type="scheduled", status="pending"):
-        stack.client().cancel_job(waiting["id"])
-    assert finished(stack, running["id"])["status"] == "completed"
-
-
 def test_a_running_job_is_cancelled_within_the_bound_and_its_process_is_gone(stack: RunningStack) -> None:
     """DELETE on a running job: gracefully, then by force; a second DELETE does no harm."""
     client = stack.client()
@@ -140,6 +133,15 @@ def test_prefect_deploy_finds_the_deployments_as_they_are(stack: RunningStack) -
     after = stack.ask_prefect("GET", "/deployments/name/retrain/churn")
     for field in ("id", "entrypoint", "path", "pull_steps", "parameters", "tags", "version", "description"):
         assert after[field] == before[field], field
+
+
+def test_a_schedule_made_in_prefect_really_makes_jobs(stack: RunningStack, schedule_id: str) -> None:
+    """Schedules exist and runs are made: the trap of SQLAlchemy 2.1, where the second never happens."""
+    [running] = until(lambda: stack.client().jobs(trigger_type="scheduled", status="running"), 120)
+    assert schedule_id in running["triggered_by"]
+    ahead = [found for found in stack.client().jobs(limit=500) if found["created_at"] > _in_ten_seconds()]
+    assert ahead == [], "a run scheduled for the future is not a job yet"
+    assert finished(stack, running["id"])["status"] == "completed"
 
 
 def _in_ten_seconds() -> str:

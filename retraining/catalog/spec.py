@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_vali
 
 from retraining.catalog.parameters import TrainingParameters
 from retraining.catalog.policy import EntityHoldout, Holdout, PromotionPolicy, TimeHoldout
+from retraining.catalog.resources import Resources
 from retraining.sources.source import DataSource
 from retraining.training.metrics import Metric, find_metric
 from retraining.training.progress import Progress
@@ -58,6 +59,11 @@ class ModelSpec(BaseModel):
     parameters: type[TrainingParameters] = TrainingParameters
     estimator: Callable[[Any], Any] | None = None
     train: Callable[[TrainingInput], Any] | None = None
+    compact_features: bool = False
+    """Numbers as float32 and text as pandas categories, which take half the memory or less: for estimators
+    that take categories, such as HistGradientBoosting and LightGBM. See `retraining.training.inputs`."""
+    resources: Resources = Resources()
+    """What its jobs may use: threads, memory, time."""
     trusted_types: tuple[str, ...] = ()
     """Types beyond scikit-learn's own that may be loaded from the model's file (skops' safe format)."""
     metric: str | Metric
@@ -67,6 +73,8 @@ class ModelSpec(BaseModel):
     min_rows: int = Field(500, ge=10)
     """The fewest training rows worth a job."""
     promotion: PromotionPolicy = PromotionPolicy()
+    retry_crashed: bool = False
+    """Start a job once more, as a new job, whose process was killed or vanished. A retry is not retried."""
 
     @field_validator("source", mode="before")
     @classmethod

@@ -28,7 +28,7 @@ def deploy(
     ] = False,
     home: HomeOption = None,
 ) -> None:
-    """Register a Prefect deployment for every model of the catalog; again changes nothing."""
+    """Register a Prefect deployment for every model of the catalog, and the guard; again changes nothing."""
     from retraining.catalog.discovery import load_catalog
 
     settings = settings_of_stack(home)
@@ -46,14 +46,16 @@ async def _deploy(settings: "Settings", catalog: "Catalog", wait: float) -> "lis
     from retraining.errors import OrchestratorUnavailable
     from retraining.orchestrator.connection import PrefectConnection
     from retraining.orchestrator.deployments import deploy
+    from retraining.orchestrator.guard_deployment import deploy_guard
 
     deadline = time.monotonic() + wait
     async with PrefectConnection(settings.prefect_api) as connection:
         while True:
             try:
-                return await deploy(
+                deployed = await deploy(
                     connection, catalog, work_pool=settings.work_pool, warm_start=settings.warm_start
                 )
+                return deployed + await deploy_guard(connection, settings.work_pool)
             except OrchestratorUnavailable:
                 if time.monotonic() > deadline:
                     raise

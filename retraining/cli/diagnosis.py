@@ -2,16 +2,21 @@
 
 import asyncio
 import shutil
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import httpx
 
 from retraining.catalog.discovery import Catalog, load_catalog
 from retraining.errors import RetrainingError
 from retraining.settings import Settings
+
+if TYPE_CHECKING:
+    from retraining.orchestrator.values import Inspection
 
 FREE_BYTES = 1024**3
 """Below this much free disk space, databases and artifacts are in danger."""
@@ -145,6 +150,7 @@ async def _prefect(settings: Settings, catalog: Catalog) -> list[Finding]:
             for name in seen.paused
         ),
         _pool(pool, paused=seen.pool_paused),
+        _start(settings, seen),
         Finding(
             "workers",
             ", ".join(seen.workers) or f"none is alive in the pool {pool}: jobs wait",
@@ -159,6 +165,23 @@ def _pool(name: str, *, paused: bool | None) -> Finding:
     if paused:
         return Finding("work pool", f"{name} is paused", f"`prefect work-pool resume {name}`")
     return Finding("work pool", f"{name} is open")
+
+
+def _start(settings: Settings, seen: "Inspection") -> Finding:
+    """Whether jobs start in a fork of a warm interpreter; a job that does not says why in its log."""
+    from retraining.warm.command import is_warm_command, warm_command
+
+    command, wanted = seen.pool_command, warm_command() if settings.warm_start else None
+    if command is not None and not is_warm_command(command):
+        return Finding("start of jobs", f"by the work pool's own command: {command}")
+    if command != wanted and seen.pool_paused is not None:
+        found = "another way than the settings say" if command is None or wanted is None else "elsewhere"
+        return Finding("start of jobs", found, "`retraining deploy`")
+    if wanted is None:
+        return Finding("start of jobs", "cold, because RETRAINING_WARM_START is off")
+    if sys.platform != "linux":
+        return Finding("start of jobs", "cold, because only Linux can start them warm")
+    return Finding("start of jobs", "warm")
 
 
 async def _ask(url: str) -> str | None:

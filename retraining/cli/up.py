@@ -51,6 +51,7 @@ def up(
             for name, value in lines.items():
                 out.print(f"           {name:<8} {value}", soft_wrap=True)
 
+    settings = read_settings(home)
     options = StackOptions(
         home=home_of(home),
         host=host,
@@ -58,7 +59,8 @@ def up(
         prefect_port=prefect_port,
         mlflow_port=mlflow_port,
         workers=workers,
-        work_pool=read_settings(home).work_pool,
+        work_pool=settings.work_pool,
+        warm_start=settings.warm_start,
     )
     asyncio.run(run_stack(options, say=say, ready=ready))
 

@@ -50,8 +50,9 @@ async def page_of_triggers(
     limit: int,
     offset: int = 0,
     after: Position | None = None,
+    among: Collection[str] | None = None,
 ) -> Sequence[RetrainingTrigger]:
-    """Triggers after a position, newest first."""
+    """Triggers after a position, newest first; of these models alone, if `among` says so."""
     created_at, trigger_id = col(RetrainingTrigger.created_at), col(RetrainingTrigger.id)
     query = (
         select(RetrainingTrigger)
@@ -62,6 +63,8 @@ async def page_of_triggers(
     )
     if wanted.model_name is not None:
         query = query.where(col(RetrainingTrigger.model_name) == wanted.model_name)
+    if among is not None:
+        query = query.where(col(RetrainingTrigger.model_name).in_(sorted(among)))
     if wanted.trigger_type is not None:
         query = query.where(col(RetrainingTrigger.trigger_type) == wanted.trigger_type)
     if after is not None:
@@ -163,5 +166,5 @@ async def marks_of(session: AsyncSession, prefix: str) -> dict[str, datetime]:
 
 
 def _later_than(moment: Mapped[datetime], row_id: Mapped[UUID], after: Position) -> ColumnElement[bool]:
-    place = tuple_(literal(after.created_at, UtcDateTime()), literal(after.job_id, Uuid()))
+    place = tuple_(literal(after.created_at, UtcDateTime()), literal(after.id, Uuid()))
     return tuple_(moment, row_id) < place

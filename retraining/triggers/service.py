@@ -109,10 +109,23 @@ class TriggerService:
         """One trigger. Raises TriggerNotFound, StoreUnavailable."""
         return self._public(await self._ledger.shown(trigger_id))
 
+    async def model_of(self, trigger_id: UUID) -> str | None:
+        """The model of a trigger, of a deleted one too; None if there is none of this id."""
+        trigger = await self._ledger.find(trigger_id)
+        return None if trigger is None else trigger.model_name
+
     async def list(
-        self, wanted: TriggerFilter, *, limit: int = 50, offset: int = 0, cursor: str | None = None
+        self,
+        wanted: TriggerFilter,
+        *,
+        limit: int = 50,
+        offset: int = 0,
+        cursor: str | None = None,
+        among: Collection[str] | None = None,
     ) -> TriggerPage:
         """Triggers, newest first; `cursor` comes from the page before and excludes `offset`.
+
+        `among` are the only models whose triggers there are for who asks; None for all.
 
         Raises:
             InvalidRequest: limit outside 1 to 1,000, a negative offset, or a cursor that no page gave.
@@ -120,7 +133,7 @@ class TriggerService:
         after = page_start(limit=limit, max_limit=MAX_PAGE, offset=offset, cursor=cursor)
         async with self._database.session() as session:
             found = await repository.page_of_triggers(
-                session, wanted, limit=limit + 1, offset=offset, after=after
+                session, wanted, limit=limit + 1, offset=offset, after=after, among=among
             )
         page = found[:limit]
         more = len(found) > limit

@@ -26,7 +26,7 @@ def test_help_is_quick_and_names_every_command() -> None:
     )
     assert _children_seconds() - before < 0.5 * _slowness()
     assert done.stderr.strip() == "[]"
-    for command in ("up", "deploy", "doctor", "job", "trigger", "model", "key"):
+    for command in ("up", "deploy", "doctor", "audit", "job", "trigger", "model", "key"):
         assert f" {command} " in done.stdout
 
 

@@ -114,7 +114,13 @@ def test_deploying_again_changes_nothing(stack: RunningStack) -> None:
     """The address comes from the stack in the home."""
     again = retraining("deploy", "--home", str(stack.home))
     assert again.stdout.splitlines() == [
-        f"{flow}/{model} unchanged" for model in ("churn", "profitability") for flow in ("retrain", "monitor")
+        *(
+            f"{flow}/{model} unchanged"
+            for model in ("churn", "profitability")
+            for flow in ("retrain", "monitor")
+        ),
+        "guard/retraining unchanged",
+        "retraining dead jobs of retraining unchanged",
     ]
 
 
@@ -130,6 +136,7 @@ def test_the_doctor_finds_a_healthy_stack_healthy(stack: RunningStack) -> None:
         "Prefect",
         "deployments",
         "workers",
+        "start of jobs",
         "MLflow",
     ):
         assert f"ok     {part}: " in found.stdout

@@ -1,27 +1,38 @@
 """`make demo`, without the environment that make sets up."""
 
-import os
 import re
 import signal
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from tests.demo.conftest import COMMAND, PlayedDemo, demo_environment
 from tests.stack.waiting import until
 
 pytestmark = pytest.mark.stack
-COMMAND = [sys.executable, "-m", "retraining.demo"]
 
 
+def test_ctrl_c_ends_the_demo_and_its_stack(tmp_path: Path, demo: PlayedDemo) -> None:
+    """Exit code 130, no process and no file is left. Another demo goes on beside it."""
+    process = subprocess.Popen(COMMAND, env=demo_environment(tmp_path), stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    until(lambda: "keys done" in process.stdout.readline(), 60)
+    process.send_signal(signal.SIGINT)
+    said, _ = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert "stopped" in said
+    assert list(tmp_path.iterdir()) == []
+    assert demo.process.poll() is None, demo.said.read_text()
+
+
+@pytest.mark.at_the_end
 @pytest.mark.timeout(600)
-def test_the_demo_shows_what_it_promises(tmp_path: Path) -> None:
+def test_the_demo_shows_what_it_promises(demo: PlayedDemo) -> None:
     """Promotions with the error in dollars, a refusal, a failure, a cancel, a model that serves."""
-    done = subprocess.run(
-        COMMAND, env=_environment(tmp_path), capture_output=True, text=True, timeout=590, check=False
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
+    code = demo.process.wait(590)
+    said = demo.said.read_text()
+    assert code == 0, said
     for shown in (
         r"churn +version 1 promoted: first version",
         r"churn +drift trigger fires: \d+ of 12 columns drifted",
@@ -36,21 +47,5 @@ def test_the_demo_shows_what_it_promises(tmp_path: Path) -> None:
         r"churn +chance that each of \d customers is lost",
         r"(?m)^profitability  2 .* to now ",
     ):
-        assert re.search(shown, done.stdout), (shown, done.stdout)
-    assert list(tmp_path.iterdir()) == []  # nothing is left of its home
-
-
-def test_ctrl_c_ends_the_demo_and_its_stack(tmp_path: Path) -> None:
-    """Exit code 130, no process and no file is left."""
-    process = subprocess.Popen(COMMAND, env=_environment(tmp_path), stdout=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    until(lambda: "keys done" in process.stdout.readline(), 60)
-    process.send_signal(signal.SIGINT)
-    said, _ = process.communicate(timeout=30)
-    assert process.returncode == 130
-    assert "stopped" in said
-    assert list(tmp_path.iterdir()) == []
-
-
-def _environment(temporary: Path) -> dict[str, str]:
-    return {**os.environ, "TMPDIR": str(temporary)}
+        assert re.search(shown, said), (shown, said)
+    assert list(demo.temporary.iterdir()) == []  # nothing is left of its home
