@@ -25,11 +25,13 @@ def schedule_id(stack: RunningStack) -> Iterator[str]:
     """A schedule made in Prefect, before the tests here: they run until Prefect looks, once a minute."""
     schedules = f"/deployments/{deployment_id(stack, 'swift')}/schedules"
     every = {"interval": timedelta(seconds=20).total_seconds()}
+    triggers = list(stack.client().triggers())
     [schedule] = stack.ask_prefect("POST", schedules, [{"active": True, "schedule": every}])
     yield schedule["id"]
     stack.ask_prefect("DELETE", f"{schedules}/{schedule['id']}")
     for waiting in stack.client().jobs(trigger_type="scheduled", status="pending"):
         stack.client().cancel_job(waiting["id"])
+    until(lambda: list(stack.client().triggers()) == triggers, 60)  # it was a trigger for the others, too
 
 
 def prefect(stack: RunningStack, *arguments: str, cwd: Path | None = None) -> str:

@@ -84,12 +84,15 @@ class Supervisor:
         Raises:
             ComponentFailed: one ended or did not become ready in time.
         """
+        failed: list[BaseException] = []
         try:
             async with asyncio.TaskGroup() as starting:
                 for component in self._components:
                     starting.create_task(self._bring_up(component))
         except* ComponentFailed as failures:
-            raise failures.exceptions[0] from None
+            failed += failures.exceptions
+        if failed:
+            raise failed[0]  # here: what is raised in `except*` may come out as a group
         for component in self._components:
             if component.health is not None:
                 self._keepers.append(asyncio.create_task(self._keep(component)))

@@ -1,11 +1,25 @@
 """A warm server for each test module, started by its first job."""
 
+import signal
 from collections.abc import Iterator
 
 import pytest
 
 from tests.orchestrator.conftest import client, door, model  # noqa: F401 - fixtures
 from tests.warm.launching import Launching
+
+
+@pytest.fixture(scope="module", autouse=True)
+def signals_as_in_a_foreground() -> Iterator[None]:
+    """A shell has what it starts in the background ignore some, and so would the jobs."""
+    ignored = [
+        number for number in (signal.SIGINT, signal.SIGHUP) if signal.getsignal(number) is signal.SIG_IGN
+    ]
+    for number in ignored:
+        signal.signal(number, signal.SIG_DFL)
+    yield
+    for number in ignored:
+        signal.signal(number, signal.SIG_IGN)
 
 
 @pytest.fixture(scope="module")
