@@ -48,6 +48,7 @@ def second_life(own_stack: RunningStack) -> Iterator[RunningStack]:
 
 def test_it_says_that_it_is_ready_and_where(own_stack: RunningStack) -> None:
     """The addresses are printed, and written with all process ids for programs to read."""
+    until(lambda: "set -a" in own_stack.said.read_text(), 30)  # the file is there first
     said = own_stack.said.read_text()
     assert re.search(r"^ +[\d.]+ s  ready$", said, re.MULTILINE)
     assert "\x1b" not in said
