@@ -211,6 +211,7 @@ def test_one_sigterm_to_every_process_of_a_stack_reaches_the_job_once(warm: Laun
     job = warm.start(warm.module("terminated", source))
     assert job.stdout is not None
     pid, keeper = map(int, job.stdout.readline().split())
+    until(lambda: catches(job.pid, signal.SIGTERM))  # the job may be faster than the launcher
     slept = sleeps(job.pid)
     for each in (keeper, pid, job.pid):
         os.kill(each, signal.SIGTERM)
@@ -264,3 +265,10 @@ def sleeps(pid: int) -> int:
     """How often the process has begun to wait for something."""
     status = dict(line.split(":\t") for line in Path(f"/proc/{pid}/status").read_text().splitlines())
     return int(status["voluntary_ctxt_switches"])
+
+
+def catches(pid: int, number: signal.Signals) -> bool:
+    """Whether the process has a handler of its own for the signal."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    caught = next(line for line in status.splitlines() if line.startswith("SigCgt:"))
+    return bool(int(caught.split()[1], 16) >> (number - 1) & 1)
