@@ -134,7 +134,7 @@ class JobStarter:
         deadline = time.monotonic() + WAIT_SECONDS
         while True:
             in_prefect = await self._active_in_prefect(request.model_name) if reject else None
-            now = datetime.now(UTC)
+            now, waited_enough = datetime.now(UTC), time.monotonic() > deadline
             async with self._database.write(serial=REQUESTS) as session:
                 await repository.forget_requests(session, before=now - REMEMBERED)
                 known = await repository.find_request(session, caller.name, caller.key)
@@ -144,7 +144,7 @@ class JobStarter:
                     # Who holds it may be asking Prefect at this moment, or be gone: wait a little, then ask
                     # too. The same key gives the same run.
                     held = known.job_id is None and known.open_until is not None and known.open_until > now
-                    if not held or time.monotonic() > deadline:
+                    if not held or waited_enough:
                         known.open_until = now + ATTEMPT if known.job_id is None else None
                         return known
                 elif reject:
@@ -166,7 +166,7 @@ class JobStarter:
                     session.add(reservation)
                     return reservation
             # Somebody else's job is being made at this moment: soon it has an id, or has failed.
-            if time.monotonic() > deadline:
+            if waited_enough:
                 raise OrchestratorUnavailable("wait for a job that is being created")
             await asyncio.sleep(POLL_SECONDS)
 

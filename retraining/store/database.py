@@ -177,7 +177,8 @@ class Database:
             async with self._engine.connect() as connection:
                 raw = (await connection.get_raw_connection()).driver_connection
                 assert raw is not None
-                await raw.execute("PRAGMA journal_mode = WAL")
+                with _connecting():  # the driver's own errors: SQLAlchemy would open a transaction
+                    await raw.execute("PRAGMA journal_mode = WAL")
 
 
 class _Reading:

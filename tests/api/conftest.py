@@ -72,7 +72,7 @@ def settings_in(home: Path) -> Settings:
         home=home,
         prefect_api_url="http://prefect.test/api",
         mlflow_url="http://mlflow.test",
-        database_busy_seconds=0.3,
+        database_busy_seconds=10,
         **UNHURRIED,
     )
 

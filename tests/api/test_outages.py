@@ -2,7 +2,7 @@
 
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -23,6 +23,13 @@ from tests.api.waiting import until
 from tests.orchestrator.fake import FakeOrchestrator
 from tests.registry.factories import challenger
 from tests.registry.fake import FakeRegistry
+
+
+@pytest.fixture
+async def api(tmp_path: Path) -> AsyncIterator[Api]:
+    """A facade that does not wait long for a locked database."""
+    async with served(tmp_path, database_busy_seconds=0.5) as api:
+        yield api
 
 
 @contextmanager

@@ -13,7 +13,7 @@ __all__ = ["empty_postgres", "new_database", "new_postgres"]
 @pytest.fixture
 async def database(new_database: str) -> AsyncIterator[Database]:
     """A database with its tables, just migrated."""
-    database = Database(new_database, busy_seconds=0.3)
+    database = Database(new_database, busy_seconds=10)
     await database.migrate()
     yield database
     await database.close()

@@ -16,7 +16,7 @@ __all__ = ["clean_postgres", "database_url", "migrated_file", "migrated_postgres
 
 @pytest.fixture
 async def database(database_url: str) -> AsyncIterator[Database]:
-    database = Database(database_url, busy_seconds=0.5)
+    database = Database(database_url, busy_seconds=10)
     yield database
     await database.close()
 
