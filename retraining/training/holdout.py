@@ -236,14 +236,14 @@ def _by_time(
 
 def _holdout_start(times: pl.Series, fraction: float) -> datetime | None:
     """The first time of the holdout: of all cuts between distinct times, the one nearest to the fraction."""
-    counts = times.value_counts().sort(by=times.name)
-    if counts.height < 2:
+    ordered = times.sort()
+    rows, ticks = len(ordered), ordered.to_physical()
+    near = ticks[min(int(rows * (1 - fraction)), rows - 1)]
+    cuts = [ticks.search_sorted(near, side) for side in ("left", "right")]
+    cuts = [cut for cut in cuts if 0 < cut < rows]  # the others would leave no training, or no holdout
+    if not cuts:
         return None
-    newest_share = counts["count"].reverse().cum_sum().reverse() / len(times)
-    cuts = counts.with_columns(distance=(newest_share - fraction).abs())[
-        1:
-    ]  # the first would leave no training
-    return cuts.sort("distance", maintain_order=True)[times.name][0]  # type: ignore[no-any-return]  # a datetime
+    return ordered[min(cuts, key=lambda cut: abs((rows - cut) / rows - fraction))]  # type: ignore[no-any-return]  # a datetime
 
 
 def _trains(times: pl.Series, label_delay: timedelta, start: datetime) -> pl.Series:
