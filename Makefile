@@ -33,7 +33,7 @@ format: $(STAMP)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: $(STAMP) ## The benchmarks, half an hour; make bench BENCH=--quick: two minutes.
+bench: $(STAMP) ## The benchmarks, an hour and a half; make bench BENCH=--quick: a quarter of an hour.
 	$(BIN)/python -m benchmarks $(BENCH)
 
 lock:           ## Renew requirements.lock (needs uv): names, versions and hashes, no addresses.

@@ -1,6 +1,8 @@
 """Reading a window: what a month out of a year's file costs, beside what that month costs alone."""
 
-from collections.abc import Iterator
+import argparse
+import sys
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -8,7 +10,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import polars as pl
 
-from benchmarks.ratio import Ratio, measure
+from benchmarks.ratio import Line, Ratio, measure, print_lines
 from retraining.sources.parquet import ParquetSource
 from retraining.sources.window import Window
 
@@ -19,7 +21,7 @@ YEAR = datetime(2025, 1, 1, tzinfo=UTC)
 MONTH = Window(datetime(2025, 5, 31, 23, 59, 59, tzinfo=UTC), datetime(2025, 6, 30, 23, 59, 59, tzinfo=UTC))
 
 
-def ratios(rows: int = ROWS) -> Iterator[Ratio]:
+def ratios(rows: int) -> Iterator[Ratio]:
     """A month of a year, against a file that holds the month alone, and against the whole year."""
     with TemporaryDirectory() as scratch:
         year, month = Path(scratch) / "year.parquet", Path(scratch) / "month.parquet"
@@ -55,3 +57,14 @@ def _write(year: Path, month: Path, rows: int) -> None:
     frame.write_parquet(year, row_group_size=100_000)
     inside = (pl.col("at") > MONTH.start) & (pl.col("at") <= MONTH.end)
     frame.filter(inside).write_parquet(month)
+
+
+def lines(arguments: Sequence[str] = ()) -> Iterator[Line]:
+    """What the command line asks for."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.sources", description=__doc__)
+    parser.add_argument("--rows", type=int, default=ROWS)
+    yield from (ratio.line() for ratio in ratios(parser.parse_args(arguments).rows))
+
+
+if __name__ == "__main__":
+    print_lines([*lines(sys.argv[1:])])
