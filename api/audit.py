@@ -3,7 +3,7 @@
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
-from pydantic import AwareDatetime, Field, field_validator
+from pydantic import Field, field_validator
 
 from api.authentication import Admin
 from api.errors import documented
@@ -12,6 +12,7 @@ from api.links import NEXT_PAGE, link_next_page
 from api.route import FacadeRoute, by_name
 from retraining.audit.entry import AuditEntry, AuditFilter
 from retraining.audit.log import MAX_PAGE
+from retraining.jobs.job import AwareMoment
 from retraining.jobs.plain import refuse_unstorable
 
 router = APIRouter(
@@ -22,8 +23,8 @@ router = APIRouter(
 class AuditQuery(AuditFilter):
     """Which entries, and which page of them."""
 
-    since: AwareDatetime | None = Field(None, description="Only from this moment on.")
-    until: AwareDatetime | None = Field(None, description="Only before this moment.")
+    since: AwareMoment | None = Field(None, description="Only from this moment on.")
+    until: AwareMoment | None = Field(None, description="Only before this moment.")
     limit: int = Field(100, ge=1, le=MAX_PAGE)
     cursor: str | None = Field(None, max_length=200, description="From the `Link` header of the page before.")
 

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Annotated, Self
 
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
-from pydantic import AwareDatetime, ConfigDict, Field
+from pydantic import ConfigDict, Field
 
 from api.authentication import Admin
 from api.errors import documented, shortened
@@ -19,6 +19,7 @@ from retraining.auth.caller import Role, Scope
 from retraining.auth.key import MAX_MODELS, ApiKey
 from retraining.catalog.spec import ModelName
 from retraining.errors import KeyNotFound
+from retraining.jobs.job import AwareMoment
 
 router = APIRouter(
     prefix="/keys",
@@ -77,7 +78,7 @@ class KeyRequest(Taken):
     models: list[ModelName] | None = Field(
         None, max_length=MAX_MODELS, description="The only models that it opens; all of them if null."
     )
-    expires_at: AwareDatetime | None = Field(None, description="Never expires if null.")
+    expires_at: AwareMoment | None = Field(None, description="Never expires if null.")
 
 
 async def _key_id_in_path(

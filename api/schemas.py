@@ -13,7 +13,7 @@ from pydantic_core.core_schema import union_schema
 from retraining.catalog.policy import Holdout, PromotionPolicy
 from retraining.catalog.spec import ModelSpec, Task
 from retraining.champions import Standing, VersionHistory
-from retraining.jobs.job import AsOf
+from retraining.jobs.job import Moment
 from retraining.jobs.plain import refuse_unstorable
 from retraining.registry.values import DataFingerprint, ModelVersion, Promotion
 from retraining.triggers.condition import DriftCondition, PerformanceCondition, ScheduledCondition
@@ -288,7 +288,7 @@ class CheckRequest(Taken):
         json_schema_extra={"examples": [{}, {"as_of": "1998-04-01T00:00:00Z", "report": True}]}
     )
 
-    as_of: AsOf | None = Field(
+    as_of: Moment | None = Field(
         None, description="Check as if it were this moment, UTC unless it says otherwise; now if left out."
     )
     report: StrictBool = Field(False, description="Make the drift report even if nothing is found.")

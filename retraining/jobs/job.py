@@ -6,7 +6,7 @@ from enum import StrEnum
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, field_validator
+from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, field_validator
 from pydantic import Field as Described
 from sqlalchemy import Index, text
 from sqlmodel import Field, SQLModel
@@ -148,28 +148,33 @@ class RetrainingJob(JobBase, Table, table=True):
 class JobSnapshot(JobBase):
     """A job as it was when it was read: what a `RetrainingJob` shows, and nothing that writes it back."""
 
+    # Pydantic's own: SQLModel's, which may meet a row of a table, takes four times as long for each job.
+    __init__ = BaseModel.__init__
+
 
 _NUMBER = re.compile(r"[+-]?[\d_]*\.?\d*(e[+-]?\d+)?", re.IGNORECASE)
 
 
-def _written_out(as_of: object) -> object:
-    if isinstance(as_of, int | float) or (isinstance(as_of, str) and _NUMBER.fullmatch(as_of.strip())):
+def _written_out(moment: object) -> object:
+    if isinstance(moment, int | float) or (isinstance(moment, str) and _NUMBER.fullmatch(moment.strip())):
         raise ValueError("is a number; write a moment like 1998-04-01T00:00:00Z")
-    return as_of
+    return moment
 
 
-def _in_utc(as_of: datetime) -> datetime:
+def _in_utc(moment: datetime) -> datetime:
     try:
-        as_of = as_of.replace(tzinfo=UTC) if as_of.tzinfo is None else as_of.astimezone(UTC)
+        moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
     except OverflowError as exc:
-        raise ValueError("as_of is beyond the calendar") from exc
-    if as_of < EARLIEST:
-        raise ValueError(f"as_of lies before {EARLIEST.year}")
-    return as_of
+        raise ValueError("is beyond the calendar") from exc
+    if moment < EARLIEST:
+        raise ValueError(f"lies before {EARLIEST.year}")
+    return moment
 
 
-AsOf = Annotated[datetime, BeforeValidator(_written_out), AfterValidator(_in_utc)]
-"""The moment that a request asks for: written out, in UTC unless it says otherwise."""
+Moment = Annotated[datetime, BeforeValidator(_written_out), AfterValidator(_in_utc)]
+"""A moment in a request: written out, in UTC unless it says otherwise."""
+AwareMoment = Annotated[AwareDatetime, BeforeValidator(_written_out)]
+"""A moment in a request: written out, with its offset from UTC."""
 
 
 class RetrainingRequest(BaseModel):
@@ -195,7 +200,7 @@ class RetrainingRequest(BaseModel):
     parameters: dict[str, Any] = Described(
         default_factory=dict, description="Training parameters; the model's own class bounds them."
     )
-    as_of: AsOf | None = Described(
+    as_of: Moment | None = Described(
         None, description="Train as if it were this moment, UTC unless it says otherwise; now if left out."
     )
     if_running: Literal["queue", "reject"] = Described(

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from retraining.jobs.job import AsOf
+from retraining.jobs.job import Moment
 from retraining.jobs.plain import refuse_unstorable
 from retraining.orchestrator.labels import TEMPLATE_PREFIX
 
@@ -41,7 +41,7 @@ class Signal(BaseModel):
         default_factory=dict, max_length=50, description="Numbers that show it, by name."
     )
     payload: dict[str, Any] | None = Field(None, description="Anything else, up to 16 KB of JSON.")
-    at: AsOf | None = Field(
+    at: Moment | None = Field(
         None, description="When it was found, UTC unless it says otherwise; now if left out."
     )
 

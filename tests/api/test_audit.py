@@ -3,14 +3,16 @@
 import asyncio
 import sqlite3
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
 from api.correlation import HEADER
+from retraining.auth.caller import Scope
 from tests.api.answers import error_of
-from tests.api.conftest import Api
+from tests.api.conftest import Api, served
 
 JOBS = "/api/retraining"
 AUDIT = f"{JOBS}/audit"
@@ -141,15 +143,17 @@ async def test_a_wrong_question_is_refused(admin: httpx.AsyncClient, query: dict
     assert (await admin.get(AUDIT, params=query)).status_code == 422
 
 
-async def test_nothing_is_done_that_cannot_be_written_down(api: Api, admin: httpx.AsyncClient) -> None:
+async def test_nothing_is_done_that_cannot_be_written_down(tmp_path: Path) -> None:
     """The promotion itself needs no database of ours."""
-    path = api.settings.home / "retraining.db"
-    other = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-    # In a thread: the facade, which may be writing, runs in this one.
-    await asyncio.to_thread(other.execute, "BEGIN IMMEDIATE")
-    try:
-        answer = await admin.post(f"{JOBS}/models/churn/rollback")
-        error_of(answer, 503, "StoreUnavailable")
-    finally:
-        other.rollback()
-        other.close()
+    async with served(tmp_path, database_busy_seconds=0.5) as api:
+        admin = await api.client(Scope.ADMIN)
+        path = api.settings.home / "retraining.db"
+        other = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+        # In a thread: the facade, which may be writing, runs in this one.
+        await asyncio.to_thread(other.execute, "BEGIN IMMEDIATE")
+        try:
+            answer = await admin.post(f"{JOBS}/models/churn/rollback")
+            error_of(answer, 503, "StoreUnavailable")
+        finally:
+            other.rollback()
+            other.close()
