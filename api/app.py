@@ -36,8 +36,8 @@ def create_app(settings: Settings | None = None, *, doors: Doors | None = None) 
         openapi_url=None,
         redirect_slashes=False,
     )
-    app.include_router(system.router)
     app.include_router(create_router(settings, doors=doors))
+    app.include_router(system.router)
     install_error_handlers(app)
     app.add_middleware(AccessLog)
     install_correlation(app)

@@ -6,7 +6,9 @@ from typing import Annotated, Any
 from fastapi import Depends, Request
 from fastapi.security import APIKeyHeader, HTTPAuthorizationCredentials, HTTPBearer
 
-from api.facade import TheFacade
+from api.body import refuse_unreadable_body
+from api.facade import facade_of
+from api.rate_limits import heed_caller
 from retraining.auth.caller import Caller, Scope
 from retraining.auth.key import KEY_PREFIX
 from retraining.errors import NotAuthenticated
@@ -16,7 +18,7 @@ _header = APIKeyHeader(name="X-API-Key", auto_error=False, description="An API k
 
 
 async def authenticate_by_key_or_token(
-    facade: TheFacade,
+    request: Request,
     bearer: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
     header: Annotated[str | None, Depends(_header)],
 ) -> Caller:
@@ -24,6 +26,7 @@ async def authenticate_by_key_or_token(
 
     Raises NotAuthenticated, IssuerUnavailable.
     """
+    facade = facade_of(request)
     secret = bearer.credentials if bearer else header
     if not secret:
         raise NotAuthenticated("the request carries no API key")
@@ -35,15 +38,18 @@ async def authenticate_by_key_or_token(
     return caller
 
 
-def identification(
+def entrance(
     authenticate: Callable[..., Any] | None, caller_of: Callable[[Any], Caller] | None
 ) -> Callable[..., Any]:
-    """Dependency that makes the caller known to the routes below it.
+    """Dependency of every route behind a key: who is calling, may they ask again, can what they sent be read.
+
+    In this order: who may not call learns nothing about what was sent. One dependency and not three, because
+    FastAPI solves each anew with every request.
 
     `authenticate` is any FastAPI dependency; what it returns is a `Caller`, or `caller_of` makes one of it.
     """
 
-    async def identify(
+    async def enter(
         request: Request, principal: Annotated[Any, Depends(authenticate or authenticate_by_key_or_token)]
     ) -> None:
         caller = caller_of(principal) if caller_of else principal
@@ -53,8 +59,10 @@ def identification(
                 "or pass caller_of= to make one"
             )
         request.state.caller = caller
+        await heed_caller(request, caller)
+        refuse_unreadable_body(request)
 
-    return identify
+    return enter
 
 
 def having(scope: Scope) -> Callable[[Request], Any]:

@@ -74,8 +74,8 @@ class StrictRequest(Request):
             raise HTTPException(400, "malformed JSON: an integer has thousands of digits") from None
 
 
-async def refuse_unreadable_body(request: Request) -> None:
-    """Dependency: raise what is wrong with the body, if it was read and something is."""
+def refuse_unreadable_body(request: Request) -> None:
+    """Raise what is wrong with the body, if it was read and something is."""
     if isinstance(request, StrictRequest) and request.problem is not None:
         raise request.problem
 

@@ -11,6 +11,7 @@ from sse_starlette import EventSourceResponse, ServerSentEvent
 from api.authentication import CAN_READ, Reader
 from api.errors import documented
 from api.facade import Facade, TheFacade
+from api.ids import JOB
 from api.route import FacadeRoute, by_name
 from api.visibility import VisibleJob
 from retraining.errors import Unavailable
@@ -69,7 +70,7 @@ async def follow_retraining_jobs(
 
 
 @router.get(
-    "/{job_id}/events",
+    f"{JOB}/events",
     dependencies=[CAN_READ, A_PLACE],
     response_class=EventSourceResponse,
     responses={200: STREAM, 204: {"description": "The job is over and all was read"}, **documented(404)},

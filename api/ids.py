@@ -1,31 +1,27 @@
 """The ids in paths. What is no UUID is nobody's id: 404, like one that nobody has."""
 
-from typing import Annotated
 from uuid import UUID
 
-from fastapi import Depends, Path
+from starlette.convertors import StringConvertor, register_url_convertor
 
 from api.errors import shortened
 from retraining.errors import JobNotFound, TriggerNotFound
 
-
-async def job_id_in_path(
-    job_id: Annotated[str, Path(description="The job, which is the Prefect flow run.")],
-) -> UUID:
-    """Dependency: the job id. Raises JobNotFound."""
-    return _parsed(job_id, JobNotFound)
+OTHER_RESOURCES = ("audit", "events", "keys", "models", "triggers")
+"""What stands where a job's id does in other paths."""
+JOB = "/{job_id:job}"
+"""The path of a job. It matches no other resource's, so that jobs, asked for most, are looked for first."""
 
 
-async def trigger_id_in_path(trigger_id: Annotated[str, Path(description="The trigger.")]) -> UUID:
-    """Dependency: the trigger id. Raises TriggerNotFound."""
-    return _parsed(trigger_id, TriggerNotFound)
+class _JobId(StringConvertor):
+    regex = rf"(?!(?:{'|'.join(OTHER_RESOURCES)})(?:/|$))[^/]+"
 
 
-JobId = Annotated[UUID, Depends(job_id_in_path)]
-TriggerId = Annotated[UUID, Depends(trigger_id_in_path)]
+register_url_convertor("job", _JobId())
 
 
-def _parsed(text: str, not_found: type[JobNotFound | TriggerNotFound]) -> UUID:
+def parsed_id(text: str, not_found: type[JobNotFound | TriggerNotFound]) -> UUID:
+    """The id that a path has. Raises `not_found`."""
     try:
         return UUID(text)
     except ValueError:

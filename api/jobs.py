@@ -10,7 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from api.authentication import CAN_READ, Canceller, Reader, Trigger
 from api.errors import documented
-from api.facade import Facade, TheFacade
+from api.facade import Facade, TheFacade, facade_of
+from api.ids import JOB
 from api.links import LOCATION, NEXT_PAGE, job_links, link_next_page, with_reports, with_todays_links
 from api.route import FacadeRoute, by_name
 from api.trail import TheTrail
@@ -116,28 +117,31 @@ async def start_retraining(
     responses={200: NEXT_PAGE, **documented()},
 )
 async def list_retraining_jobs(
-    query: Annotated[JobQuery, Query()], request: Request, facade: TheFacade, caller: Reader
+    query: Annotated[JobQuery, Query()], request: Request, caller: Reader
 ) -> Response:
     """List jobs, newest first. Needs the scope `read`."""
+    facade = facade_of(request)
     page = await facade.jobs.list(
         query, limit=query.limit, offset=query.offset, cursor=query.cursor, among=caller.models
     )
-    jobs = [with_todays_links(facade, job) for job in page.jobs]
-    response = Response(_SNAPSHOTS.dump_json(jobs), media_type="application/json")
+    response = Response(
+        _SNAPSHOTS.dump_json(with_todays_links(facade, page.jobs)), media_type="application/json"
+    )
     if page.next_cursor is not None:
         link_next_page(request, response, cursor=page.next_cursor)
     return response
 
 
-@router.get("/{job_id}", response_model=RetrainingJob, dependencies=[CAN_READ], responses=documented(404))
-async def get_retraining_job(job_id: VisibleJob, facade: TheFacade) -> Response:
+@router.get(JOB, response_model=RetrainingJob, dependencies=[CAN_READ], responses=documented(404))
+async def get_retraining_job(job_id: VisibleJob, request: Request) -> Response:
     """One job. Needs the scope `read`."""
-    job = await facade.jobs.get(job_id)
-    shown = await with_reports(facade, with_todays_links(facade, job))
+    facade = facade_of(request)
+    [job] = with_todays_links(facade, [await facade.jobs.get(job_id)])
+    shown = await with_reports(facade, job)
     return Response(shown.model_dump_json(), media_type="application/json")
 
 
-@router.delete("/{job_id}", responses=documented(404, 409, 502))
+@router.delete(JOB, responses=documented(404, 409, 502))
 async def cancel_retraining_job(
     *, caller: Canceller, job_id: VisibleJob, facade: TheFacade, trail: TheTrail
 ) -> Message:
@@ -166,7 +170,7 @@ async def _must_be_theirs(facade: Facade, caller: Caller, job_id: UUID) -> None:
         raise NotYourJob(caller.name, job_id)
 
 
-@router.get("/{job_id}/logs", dependencies=[CAN_READ], responses={200: NEXT_PAGE, **documented(404)})
+@router.get(f"{JOB}/logs", dependencies=[CAN_READ], responses={200: NEXT_PAGE, **documented(404)})
 async def get_retraining_job_logs(
     *,
     job_id: VisibleJob,

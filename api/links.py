@@ -41,11 +41,13 @@ def job_links(request: Request, job_id: UUID, model_name: str) -> dict[str, str]
     }
 
 
-def with_todays_links(facade: Facade, job: JobSnapshot) -> JobSnapshot:
-    """The same job, its training where MLflow is today: what is stored is of the day when the job ran."""
-    if job.mlflow_run_url is not None:
-        job.mlflow_run_url = at_todays_address(job.mlflow_run_url, facade.settings.mlflow)
-    return job
+def with_todays_links(facade: Facade, jobs: list[JobSnapshot]) -> list[JobSnapshot]:
+    """The same jobs, their training where MLflow is today: what is stored is of the day when a job ran."""
+    mlflow = facade.settings.mlflow
+    for job in jobs:
+        if job.mlflow_run_url is not None:
+            job.mlflow_run_url = at_todays_address(job.mlflow_run_url, mlflow)
+    return jobs
 
 
 async def with_reports(facade: Facade, job: JobSnapshot) -> JobSnapshot:

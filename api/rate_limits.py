@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping
 
-from fastapi import Depends, Request
+from fastapi import Request
 from starlette.exceptions import HTTPException
 
 from api.facade import facade_of
@@ -29,21 +29,17 @@ async def heed_address(request: Request) -> None:
     limits, address = facade_of(request).rates, address_of(request)
     probe = request.url.path in PROBES
     _heed(request, await limits.count_address(address, probe=probe))
-    if probe or not _credentials(request):
+    if probe or not any(name in request.headers for name in CREDENTIALS):
         return
     failures = await limits.look_at_failures(address)
     if failures is not None and not failures.allowed:
         _heed(request, failures)
 
 
-async def heed_caller(request: Request) -> None:
-    """Dependency: count the request of its caller. Raises RateLimitExceeded."""
-    caller: Caller = request.state.caller
+async def heed_caller(request: Request, caller: Caller) -> None:
+    """Count the request of its caller. Raises RateLimitExceeded."""
     writes = request.method not in READING
     _heed(request, await facade_of(request).rates.count_caller(caller.name, writes=writes))
-
-
-HEED_CALLER = Depends(heed_caller)
 
 
 async def note_failure(request: Request, exc: Exception) -> None:

@@ -8,18 +8,16 @@ from fastapi import APIRouter, Depends, Request
 from fastapi.routing import APIRoute
 
 from api import audit, events, jobs, keys, models, triggers
-from api.authentication import identification
-from api.body import refuse_unreadable_body
+from api.authentication import entrance
 from api.errors import not_allowed, nothing_at
 from api.facade import Doors, lifespan_of
-from api.rate_limits import HEED_CALLER
 from api.route import FacadeRoute
 from retraining.auth.caller import Caller
 from retraining.settings import Settings
 
 PREFIX = "/api/retraining"
-ROUTERS = (triggers.router, models.router, keys.router, audit.router, events.router, jobs.router)
-"""In the order of matching: fixed paths before `/{job_id}`."""
+ROUTERS = (jobs.router, triggers.router, models.router, events.router, keys.router, audit.router)
+"""In the order of matching, which costs: what is asked for most comes first."""
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"})
 
 
@@ -38,27 +36,25 @@ def create_router(
     """
     lifespan = lifespan_of(settings or Settings(), doors or Doors())
     router = APIRouter(lifespan=lifespan)
-    identify = identification(authenticate, caller_of)
-    # In this order: who may not call learns nothing about what was sent.
-    asked_first = [Depends(identify), HEED_CALLER, Depends(refuse_unreadable_body)]
+    asked_first = [Depends(entrance(authenticate, caller_of))]
     for each in ROUTERS:
         router.include_router(each, prefix=PREFIX, dependencies=asked_first)
-        router.include_router(_other_methods(each), prefix=PREFIX)
+    router.include_router(_other_methods(), prefix=PREFIX)
     router.include_router(_elsewhere(), prefix=PREFIX)
     return router
 
 
-def _other_methods(router: APIRouter) -> APIRouter:
-    """The paths of a router with the methods that they do not have: 405.
+def _other_methods() -> APIRouter:
+    """Every path with the methods that it does not have: 405.
 
-    Starlette would name in `Allow` only the first matching route's methods, and give `DELETE /models` to
-    `DELETE /{job_id}`.
+    Starlette would name in `Allow` only the first matching route's methods.
     """
     refusing = APIRouter(route_class=FacadeRoute)
     methods_by_path: dict[str, set[str]] = defaultdict(set)
-    for route in router.routes:
-        if isinstance(route, APIRoute):
-            methods_by_path[route.path] |= route.methods or set()
+    for router in ROUTERS:
+        for route in router.routes:
+            if isinstance(route, APIRoute):
+                methods_by_path[route.path] |= route.methods or set()
     for path, allowed in methods_by_path.items():
         refusing.add_api_route(
             path, _refusing(allowed), methods=sorted(METHODS - allowed), include_in_schema=False

@@ -8,10 +8,9 @@ from fastapi import APIRouter, Depends, Request
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict
 
-from api.authentication import CAN_READ, identification
+from api.authentication import CAN_READ, entrance
 from api.errors import HTTP_ERRORS, ErrorResponse, Problem
 from api.facade import Facade, TheFacade
-from api.rate_limits import HEED_CALLER
 from api.readiness import Check
 from api.route import FacadeRoute, by_name
 from retraining.orchestrator.values import Inspection
@@ -114,7 +113,7 @@ def _warnings(facade: Facade, staff: Inspection | None) -> Iterator[str]:
 
 @router.get(
     "/openapi.json",
-    dependencies=[Depends(identification(None, None)), HEED_CALLER, CAN_READ],
+    dependencies=[Depends(entrance(None, None)), CAN_READ],
     include_in_schema=False,
 )
 async def openapi(request: Request) -> JSONResponse:

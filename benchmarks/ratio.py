@@ -3,6 +3,8 @@
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
+from operator import ge, le
 from statistics import median
 
 ROUNDS = 7
@@ -27,30 +29,22 @@ class Line:
         return f"| {self.what} | {self.measured} | {self.bound} | {kept} |"
 
 
-def at_most(
+def _bounded(
+    sign: str,
+    keeps: Callable[[float, float], bool],
     what: str,
     measured: float,
     bound: float,
     unit: str = "x",
     samples: Mapping[str, Sequence[float]] | None = None,
 ) -> Line:
-    """A figure that should not be larger."""
-    kept = measured <= bound
-    share = measured / bound
-    return Line(what, f"{measured:,.2f} {unit}", f"<= {bound:g} {unit}", kept, share, samples or {})
+    """A figure, and whether it keeps its bound."""
+    kept, share = keeps(measured, bound), measured / bound
+    return Line(what, f"{measured:,.2f} {unit}", f"{sign} {bound:g} {unit}", kept, share, samples or {})
 
 
-def at_least(
-    what: str,
-    measured: float,
-    bound: float,
-    unit: str = "x",
-    samples: Mapping[str, Sequence[float]] | None = None,
-) -> Line:
-    """A figure that should not be smaller."""
-    kept = measured >= bound
-    share = measured / bound
-    return Line(what, f"{measured:,.2f} {unit}", f">= {bound:g} {unit}", kept, share, samples or {})
+at_most = partial(_bounded, "<=", le)
+at_least = partial(_bounded, ">=", ge)
 
 
 def table(lines: Iterable[Line]) -> str:

@@ -29,7 +29,7 @@ MAX_PAGE = 500
 class JobPage:
     """One page of jobs, newest first."""
 
-    jobs: Sequence[JobSnapshot]
+    jobs: list[JobSnapshot]
     next_cursor: str | None
     """Continues after the last job of this page; None at the end."""
 
@@ -192,4 +192,5 @@ def _unrecorded(run: JobRun) -> JobSnapshot:
     now = datetime.now(UTC)
     job = job_of(run, now)
     follow(job, [run], (), now)
-    return JobSnapshot.model_validate(job.model_dump())
+    snapshot: JobSnapshot = JobSnapshot.model_validate(job.model_dump())
+    return snapshot

@@ -1,6 +1,7 @@
 """Whose address a request comes from, and which addresses count as one."""
 
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 
 Address = IPv4Address | IPv6Address
@@ -37,6 +38,7 @@ def _among(address: Address, networks: Sequence[Network]) -> bool:
     return any(address in network for network in networks)
 
 
+@lru_cache(maxsize=1_024)
 def _parsed(text: str) -> Address | None:
     """An address as proxies write it: with a port sometimes, and IPv6 then in brackets."""
     text = text.strip()

@@ -4,6 +4,7 @@ The server may move, to another port or behind another name, after the address o
 What follows `#` stays the same.
 """
 
+from functools import cache
 from urllib.parse import quote, urlsplit
 
 
@@ -28,6 +29,7 @@ def at_todays_address(kept: str, mlflow: str) -> str:
     return f"{_base(mlflow)}/#/{path}" if page else kept
 
 
+@cache
 def _base(mlflow: str) -> str:
     """The address without the credentials that it may carry."""
     parts = urlsplit(mlflow)

@@ -75,7 +75,7 @@ async def test_every_route_is_listed_here() -> None:
     routes = [(prefix, route) for prefix, router in MOUNTED for route in router.routes]
     assert {type(route) for _, route in routes} == {FacadeRoute}
     undocumented = {
-        (method, prefix + route.path)
+        (method, prefix + route.path_format)
         for prefix, route in routes
         if isinstance(route, FacadeRoute)
         for method in (route.methods or set()) - {"HEAD"}

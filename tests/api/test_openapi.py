@@ -11,6 +11,8 @@ from pydantic import BaseModel
 
 from api import audit, errors, events, jobs, keys, schemas, system, triggers
 from api.app import create_app
+from api.ids import OTHER_RESOURCES
+from api.router import PREFIX
 from retraining.jobs import job as job_models
 from retraining.jobs.records import JobEvent
 from retraining.triggers import evaluation, signal
@@ -61,6 +63,12 @@ def test_every_route_says_what_it_does_and_how_it_fails_in_our_format(described:
             [content] = answer["content"].values()
             assert content["schema"] == {"$ref": "#/components/schemas/ErrorResponse"}, (name, code)
     assert "HTTPValidationError" not in described["components"]["schemas"]
+
+
+def test_no_other_resource_is_taken_for_a_job(described: dict[str, Any]) -> None:
+    """The paths of jobs are matched first: they have to know what else stands where a job's id does."""
+    below = [path.removeprefix(f"{PREFIX}/") for path in described["paths"] if path.startswith(f"{PREFIX}/")]
+    assert {path.partition("/")[0] for path in below} == {*OTHER_RESOURCES, "{job_id}"}
 
 
 def models() -> list[type[BaseModel]]:
