@@ -10,8 +10,8 @@ from api.body import refuse_unreadable_body
 from api.facade import facade_of
 from api.rate_limits import heed_caller
 from retraining.auth.caller import Caller, Scope
+from retraining.auth.errors import NotAuthenticated
 from retraining.auth.key import KEY_PREFIX
-from retraining.errors import NotAuthenticated
 
 _bearer = HTTPBearer(auto_error=False, description="An API key, or a token of the configured issuer.")
 _header = APIKeyHeader(name="X-API-Key", auto_error=False, description="An API key.")

@@ -15,18 +15,19 @@ from starlette.responses import Response
 
 from api.correlation import HEADER, adopt, send_back
 from retraining import errors
+from retraining.auth import errors as access
 
 logger = logging.getLogger(__name__)
 
 STATUSES: Mapping[type[Exception], int] = {
-    errors.NotAuthenticated: 401,
-    errors.MissingScope: 403,
+    access.NotAuthenticated: 401,
+    access.MissingScope: 403,
     errors.UnknownModel: 404,
     errors.JobNotFound: 404,
     errors.TriggerNotFound: 404,
     errors.VersionNotFound: 404,
-    errors.KeyNotFound: 404,
-    errors.KeyNameTaken: 409,
+    access.KeyNotFound: 404,
+    access.KeyNameTaken: 409,
     errors.JobAlreadyFinished: 409,
     errors.JobRunning: 409,
     errors.ChampionChanged: 409,
@@ -42,7 +43,7 @@ STATUSES: Mapping[type[Exception], int] = {
     errors.IdempotencyKeyReused: 422,
     errors.DataProblem: 422,
     errors.InsufficientTrainingData: 422,
-    errors.RateLimitExceeded: 429,
+    access.RateLimitExceeded: 429,
     errors.SourceUnreachable: 503,
     errors.OrchestratorRefused: 502,
     errors.RegistryRefused: 502,
@@ -230,11 +231,11 @@ def _domain_problem(exc: Exception, status: int) -> Problem:
     details: list[FieldProblem] = []
     job_id = None
     match exc:
-        case errors.NotAuthenticated():
+        case access.NotAuthenticated():
             headers["WWW-Authenticate"] = 'Bearer realm="retraining"'
         case errors.Unavailable() | errors.PromotionLockBusy() | errors.TooManyFollowers():
             headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
-        case errors.RateLimitExceeded():
+        case access.RateLimitExceeded():
             headers["Retry-After"] = str(exc.retry_after_seconds)
         case errors.InvalidRequest():
             details = _field_problems([(exc.field, exc.problem)])

@@ -18,8 +18,8 @@ from api.trail import TheTrail
 from api.visibility import VisibleJob, must_see
 from retraining.audit.entry import Action
 from retraining.auth.caller import Caller, Scope
+from retraining.auth.errors import NotYourJob
 from retraining.catalog.spec import ModelName
-from retraining.errors import NotYourJob
 from retraining.jobs.cursor import MAX_OFFSET
 from retraining.jobs.job import (
     JobFilter,

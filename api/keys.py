@@ -16,9 +16,9 @@ from api.route import FacadeRoute, by_name
 from api.schemas import Sent, Storable, Taken
 from api.trail import TheTrail
 from retraining.auth.caller import Role, Scope
+from retraining.auth.errors import KeyNotFound
 from retraining.auth.key import MAX_MODELS, ApiKey
 from retraining.catalog.spec import ModelName
-from retraining.errors import KeyNotFound
 from retraining.jobs.job import AwareMoment
 
 router = APIRouter(

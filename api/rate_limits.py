@@ -8,7 +8,7 @@ from starlette.exceptions import HTTPException
 
 from api.facade import facade_of
 from retraining.auth.caller import Caller
-from retraining.errors import NotAuthenticated, RateLimitExceeded
+from retraining.auth.errors import NotAuthenticated, RateLimitExceeded
 from retraining.rates.addresses import sender_of
 from retraining.rates.budget import Standing
 

@@ -13,7 +13,7 @@ from retraining.audit.entry import Action, Actor
 from retraining.audit.log import Deed
 from retraining.audit.refusals import Refusal
 from retraining.auth.caller import Caller
-from retraining.errors import MissingScope, NotAuthenticated
+from retraining.auth.errors import MissingScope, NotAuthenticated
 
 WITHHELD = "it concerns another model than the caller's"
 

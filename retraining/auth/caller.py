@@ -4,7 +4,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from retraining.errors import MissingScope, UnknownModel
+from retraining.auth.errors import MissingScope
+from retraining.errors import UnknownModel
 
 
 class Scope(StrEnum):

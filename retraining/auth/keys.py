@@ -10,8 +10,9 @@ from sqlmodel import col, select, update
 
 from retraining.audit.entry import PRODUCT, Action, Actor, Outcome, entry
 from retraining.auth.caller import Caller, Scope
+from retraining.auth.errors import KeyNameTaken, KeyNotFound
 from retraining.auth.key import ApiKey, NewKey, key_id_of, new_key
-from retraining.errors import KeyNameTaken, KeyNotFound, StoreUnavailable
+from retraining.errors import StoreUnavailable
 from retraining.store.database import Database
 
 logger = logging.getLogger(__name__)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 
-from retraining.errors import InvalidToken, IssuerUnavailable
+from retraining.auth.errors import InvalidToken, IssuerUnavailable
 
 if TYPE_CHECKING:
     from jwt import PyJWK

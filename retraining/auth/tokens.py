@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from retraining.auth.caller import SCOPES_OF, Caller, Role, Scope
+from retraining.auth.errors import InvalidToken
 from retraining.auth.signing_keys import SigningKeys
-from retraining.errors import InvalidToken
 from retraining.settings import Settings
 
 PREFIX = "oidc:"

@@ -14,8 +14,9 @@ from sqlalchemy.exc import DBAPIError
 
 from retraining.audit.entry import Action, Actor, AuditEntry, AuditFilter, Outcome, entry
 from retraining.audit.log import AuditLog
+from retraining.auth.errors import KeyNameTaken
 from retraining.auth.keys import KeyStore
-from retraining.errors import InvalidRequest, KeyNameTaken, NoChampion, StoreUnavailable
+from retraining.errors import InvalidRequest, NoChampion, StoreUnavailable
 from retraining.jobs.cursor import Position
 from retraining.store.database import Database
 

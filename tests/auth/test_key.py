@@ -5,8 +5,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from retraining.auth.caller import Caller, Scope
+from retraining.auth.errors import MissingScope
 from retraining.auth.key import hash_secret, key_id_of, new_key
-from retraining.errors import InvalidRequest, MissingScope, UnknownModel
+from retraining.errors import InvalidRequest, UnknownModel
 
 NOW = datetime(2026, 5, 4, tzinfo=UTC)
 

@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from retraining.auth.caller import Caller, Scope
+from retraining.auth.errors import KeyNameTaken, KeyNotFound
 from retraining.auth.key import new_key
 from retraining.auth.keys import KeyStore
-from retraining.errors import KeyNameTaken, KeyNotFound, StoreUnavailable
+from retraining.errors import StoreUnavailable
 from retraining.store.database import Database
 
 

@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 from jwt.utils import base64url_encode
 
 from retraining.auth.caller import Caller, Scope
+from retraining.auth.errors import InvalidToken, IssuerUnavailable
 from retraining.auth.signing_keys import SigningKeys, is_safe, usable_keys
 from retraining.auth.tokens import MAX_TOKEN, TokenPolicy, Tokens, caller_of, find_claim
-from retraining.errors import InvalidToken, IssuerUnavailable
 from retraining.settings import Settings
 from tests.auth.issuer import AUDIENCE, Issuer, rsa_key, running_issuer
 
