@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
+FAULTS ?= 200
 STAMP  := $(VENV)/.installed
 
 # Nothing that runs here reports home, whatever the caller's environment says.
@@ -9,7 +10,7 @@ export DO_NOT_TRACK = 1
 export PREFECT_SERVER_ANALYTICS_ENABLED = false
 export MLFLOW_DISABLE_TELEMETRY = true
 
-.PHONY: demo up test test-long check format bench lock venv clean
+.PHONY: demo up test test-long test-faults check format bench lock venv clean
 
 demo: $(STAMP)  ## Replay 1997-07 to 1998-04 on the real data, on a throw-away stack.
 	$(BIN)/python -m retraining.demo
@@ -23,6 +24,9 @@ test: $(STAMP)  ## Every test, fast ones first.
 
 test-long: $(STAMP)  ## Long outages, on real servers: ten minutes.
 	$(BIN)/pytest -m long
+
+test-faults: $(STAMP)  ## Kills of every component at every stage of a job: half an hour; make test-faults FAULTS=20.
+	FAULTS=$(FAULTS) $(BIN)/pytest -m faults
 
 check: $(STAMP) ## Format, lint, types.
 	$(BIN)/ruff format --check .

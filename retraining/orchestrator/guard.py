@@ -15,6 +15,8 @@ from uuid import UUID
 
 from prefect.client.schemas.filters import (
     FlowRunFilter,
+    FlowRunFilterDeploymentId,
+    FlowRunFilterExpectedStartTime,
     FlowRunFilterState,
     FlowRunFilterStateType,
     FlowRunFilterTags,
@@ -274,6 +276,34 @@ class _Guard:
             except ObjectNotFound:
                 self._intervals[deployment_id] = PREFECTS_HEARTBEAT
         return self._intervals[deployment_id]
+
+
+async def dismiss_looks(connection: PrefectConnection, deployment_id: UUID) -> int:
+    """Cancel the guard's own runs that are due and ask about no run: this one sees what they would.
+
+    While no worker lived, the schedule has made one every few minutes. Returns how many there were.
+
+    Raises:
+        OrchestratorUnavailable: Prefect does not answer.
+    """
+
+    async def dismiss(client: "PrefectClient") -> int:
+        due = await client.read_flow_runs(
+            flow_run_filter=FlowRunFilter(
+                state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.SCHEDULED])),
+                deployment_id=FlowRunFilterDeploymentId(any_=[deployment_id]),
+                expected_start_time=FlowRunFilterExpectedStartTime(before_=datetime.now(UTC)),
+            ),
+            limit=PAGE,
+        )
+        looks = [run for run in due if run.parameters.get("run_id") is None]
+        for run in looks:
+            await client.set_flow_run_state(
+                run.id, Cancelled(name="Superseded", message="one look sees all runs there are")
+            )
+        return len(looks)
+
+    return await connection.ask("dismiss the guard's runs that were missed", dismiss)
 
 
 KEPT_LABELS = frozenset(f"{LABEL_PREFIX}{name}" for name in ("correlation_id", "trigger_type"))

@@ -1,12 +1,16 @@
-"""The deployment `guard/<work pool>`, and the automation that runs it when a job or a check may be dead."""
+"""The deployment `guard/<work pool>`, and the automation that runs it when a job or a check may be dead.
+
+A schedule runs it too: Prefect keeps what an automation has seen in memory, and loses events now and then.
+"""
 
 from collections.abc import Mapping
 from datetime import timedelta
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
-from prefect.client.schemas.actions import DeploymentUpdate
+from prefect.client.schemas.actions import DeploymentScheduleCreate, DeploymentUpdate
 from prefect.client.schemas.objects import ConcurrencyLimitStrategy, ConcurrencyOptions
+from prefect.client.schemas.schedules import CronSchedule
 from prefect.events.actions import RunDeployment
 from prefect.events.schemas.automations import AutomationCore, CompoundTrigger, EventTrigger, Posture
 from prefect.exceptions import ObjectNotFound
@@ -30,6 +34,9 @@ GUARD_TAG = "retraining-guard"
 """Not the tag of jobs and checks: nobody guards the guard."""
 NAME_PREFIX = "retraining dead jobs of "
 SILENCE = SILENT_INTERVALS * timedelta(seconds=HEARTBEAT_SECONDS)
+NET_SLUG = "whatever-was-missed"
+NET_CRON = "*/10 * * * *"
+"""A look at the pool that nobody asked for."""
 DESCRIPTION = "Ends jobs and checks of the work pool whose process is gone, after making sure."
 UNDER_WAY = tuple(f"{RUN_RESOURCE}{name}" for name in ("Running", "heartbeat", "Cancelling"))
 TAKEN = tuple(f"{RUN_RESOURCE}{name}" for name in ("Pending", "Submitting", "InfrastructurePending"))
@@ -41,7 +48,7 @@ CRASHED = f"{RUN_RESOURCE}Crashed"
 async def deploy_guard(
     connection: PrefectConnection, work_pool: str, *, silence: timedelta = SILENCE
 ) -> list[Deployed]:
-    """Make or renew the pool's guard and its automation; what people switched off stays switched off.
+    """Make or renew the pool's guard, its schedule and its automation; what people switched off stays so.
 
     `silence` is how long a run may send no heartbeat before the guard looks at it.
 
@@ -56,18 +63,25 @@ async def deploy_guard(
             found = await client.read_deployment_by_name(name)
         except ObjectNotFound:
             flow_id = await client.create_flow_from_name(GUARD_FLOW_NAME)
-            return await client.create_deployment(flow_id, work_pool, **wanted), Deployed(name, "created")
+            created = await client.create_deployment(flow_id, work_pool, schedules=[_net()], **wanted)
+            return created, Deployed(name, "created")
         limit = found.global_concurrency_limit
         is_now = {**found.model_dump(), "concurrency_limit": limit.limit if limit else None}
         is_now |= {"concurrency_options": found.concurrency_options, "pull_steps": found.pull_steps or []}
         changed = {key: value for key, value in wanted.items() if is_now[key] != value}
-        if not changed:
-            return found.id, Deployed(name, "unchanged")
-        await client.update_deployment(found.id, DeploymentUpdate(**changed))
-        return found.id, Deployed(name, "updated")
+        missing = all(schedule.slug != NET_SLUG for schedule in found.schedules)
+        if missing:
+            await client.create_deployment_schedules(found.id, [_net()])
+        if changed:
+            await client.update_deployment(found.id, DeploymentUpdate(**changed))
+        return found.id, Deployed(name, "updated" if changed or missing else "unchanged")
 
     deployment_id, deployed = await connection.ask(f"deploy {name}", apply)
     return [deployed, await _put_automation(connection, work_pool, deployment_id, silence)]
+
+
+def _net() -> DeploymentScheduleCreate:
+    return DeploymentScheduleCreate(schedule=CronSchedule(cron=NET_CRON, timezone="UTC"), slug=NET_SLUG)
 
 
 def _deployment(work_pool: str) -> dict[str, Any]:

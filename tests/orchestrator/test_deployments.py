@@ -77,6 +77,9 @@ async def deployed(client: PrefectClient, *, without: set[str] = INCIDENTAL) -> 
     for deployment in shown:
         limit = deployment["global_concurrency_limit"]
         deployment["global_concurrency_limit"] = {key: limit[key] for key in ("limit", "active")}
+        for schedule in deployment["schedules"]:
+            for key in without & {"id", "created", "updated"} | ({"deployment_id"} if without else set()):
+                del schedule[key]
     return dict(zip(NAMES, shown, strict=True))
 
 

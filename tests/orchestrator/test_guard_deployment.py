@@ -10,11 +10,11 @@ import pytest
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.actions import WorkPoolCreate
 from prefect.client.schemas.objects import FlowRun
-from prefect.states import Crashed, Pending, Running
+from prefect.states import Crashed, Pending, Running, Scheduled
 
 from retraining.orchestrator.connection import PrefectConnection
-from retraining.orchestrator.guard import HEARTBEAT_EVENT
-from retraining.orchestrator.guard_deployment import NAME_PREFIX, deploy_guard
+from retraining.orchestrator.guard import HEARTBEAT_EVENT, dismiss_looks
+from retraining.orchestrator.guard_deployment import NAME_PREFIX, NET_SLUG, deploy_guard
 
 SILENCE = timedelta(seconds=10)  # the least that Prefect allows
 BOUND_SECONDS = 240
@@ -70,7 +70,8 @@ async def guards(client: PrefectClient, work_pool: str) -> dict[str, FlowRun]:
     """By the run that it was started for."""
     deployment = await client.read_deployment_by_name(f"guard/{work_pool}")
     runs = [run for run in await client.read_flow_runs() if run.deployment_id == deployment.id]
-    return {str(run.parameters["run_id"]).rpartition(".")[2]: run for run in runs}
+    asked = [run for run in runs if "run_id" in run.parameters]  # others are planned by the schedule
+    return {str(run.parameters["run_id"]).rpartition(".")[2]: run for run in asked}
 
 
 async def test_deploying_again_changes_nothing_and_what_was_switched_off_stays_off(
@@ -89,6 +90,44 @@ async def test_deploying_again_changes_nothing_and_what_was_switched_off_stays_o
     [kept] = await client.read_automations_by_name(names[1])
     assert kept.id == automation.id
     assert not kept.enabled
+
+
+async def test_the_guard_looks_by_itself_too_unless_somebody_has_switched_that_off(
+    client: PrefectClient, connection: PrefectConnection, work_pool: str
+) -> None:
+    """A schedule that is gone comes back, as one of a guard that was deployed before there was any."""
+    await deploy_guard(connection, work_pool)
+    [schedule] = (deployment := await client.read_deployment_by_name(f"guard/{work_pool}")).schedules
+    assert (schedule.slug, schedule.active) == (NET_SLUG, True)
+    await client.update_deployment_schedule(deployment.id, schedule.id, active=False)
+
+    [again, _] = await deploy_guard(connection, work_pool)
+    [kept] = (await client.read_deployment(deployment.id)).schedules
+    await client.delete_deployment_schedule(deployment.id, schedule.id)
+    [renewed, _] = await deploy_guard(connection, work_pool)
+
+    assert (again.change, renewed.change) == ("unchanged", "updated")
+    assert (kept.id, kept.active) == (schedule.id, False)
+    assert [one.slug for one in (await client.read_deployment(deployment.id)).schedules] == [NET_SLUG]
+
+
+async def test_looks_that_were_missed_are_done_by_one_and_questions_about_a_run_are_kept(
+    client: PrefectClient, connection: PrefectConnection, work_pool: str
+) -> None:
+    await deploy_guard(connection, work_pool)
+    deployment = await client.read_deployment_by_name(f"guard/{work_pool}")
+    missed = [await client.create_flow_run_from_deployment(deployment.id) for _ in range(2)]
+    asked = await client.create_flow_run_from_deployment(
+        deployment.id, parameters={"run_id": str(uuid4()), "work_pool": work_pool}
+    )
+    later = await client.create_flow_run_from_deployment(
+        deployment.id, state=Scheduled(scheduled_time=datetime.now(UTC) + timedelta(hours=1))
+    )
+
+    assert await dismiss_looks(connection, deployment.id) == len(missed)
+
+    states = [(await client.read_flow_run(run.id)).state_name for run in [*missed, asked, later]]
+    assert states == ["Superseded", "Superseded", "Scheduled", "Scheduled"]
 
 
 async def test_a_silent_run_and_a_crashed_one_have_the_guard_started_and_a_healthy_one_has_not(
