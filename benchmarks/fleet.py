@@ -46,6 +46,8 @@ JOBS_RATIO = 6.0
 AROUND_CPU_SECONDS = 1.0
 JOB_SECONDS = 120
 STOCK_POLL_SECONDS = 10.0
+AWAIT_SECONDS = 1.0
+"""How often it is looked whether all jobs have ended; when they did, their states say."""
 ROWS = 5_000
 FINAL = ["COMPLETED", "CANCELLED", "FAILED", "CRASHED"]
 PREFECT = (sys.executable, "-m", "prefect")
@@ -124,7 +126,7 @@ class Bench:
         name = f"{side}-{self._workers}"
         environment = self._environment | {COMPONENT: name}
         if side == "ours":
-            command = worker_command(POOLS[side], name)
+            command = worker_command(POOLS[side], name, warm_start=True)
             command[command.index("--limit") + 1] = str(limit)
         else:
             started = ["worker", "start", "--pool", POOLS[side], "--type", "process", "--name", name]
@@ -218,7 +220,7 @@ class Bench:
         while self._stack.ask_prefect("POST", "/flow_runs/count", chosen) < len(runs):
             if time.monotonic() > deadline:
                 raise TimeoutError(f"{len(runs)} jobs took too long; see {self._folder}")
-            time.sleep(0.25)
+            time.sleep(AWAIT_SECONDS)
         ended: list[dict[str, Any]] = self._stack.ask_prefect("POST", "/flow_runs/filter", chosen)
         for run in ended:
             if run["state_type"] != "COMPLETED":

@@ -39,6 +39,8 @@ class Attempt:
 
     experiment_id: str
     run_id: str
+    artifacts: str = ""
+    """Where the run's files go."""
 
 
 class Registration:
@@ -52,7 +54,7 @@ class Registration:
         """See `Registry.register`."""
         with asking(f"register a version of {model_name!r}"):
             if found := self._versions.of_job(model_name, challenger.job_id):
-                return self._finish(model_name, challenger, found[0])
+                return self._finish(challenger, found[0], self._experiment_id(model_name))
         with TemporaryDirectory() as scratch:
             folder = Path(scratch) / "model"
             saved = flavours.save(challenger, model_name, folder)
@@ -71,7 +73,7 @@ class Registration:
                 version, *duplicates = self._versions.of_job(model_name, challenger.job_id)
                 for duplicate in duplicates:
                     self._delete_duplicate(duplicate)
-                return self._finish(model_name, challenger, version)
+                return self._finish(challenger, version, attempt.experiment_id)
 
     def _start_run(self, model_name: str, challenger: Challenger) -> Attempt:
         """A run in the model's experiment, tagged with its job from the first moment."""
@@ -93,7 +95,7 @@ class Registration:
         experiment_id = self._experiment_id(model_name)
         name = f"{challenger.as_of.astimezone(UTC):%Y-%m-%d} job {challenger.job_id[:8]}"
         run = self._client().create_run(experiment_id, tags=tags, run_name=name)
-        return Attempt(experiment_id, run.info.run_id)
+        return Attempt(experiment_id, run.info.run_id, run.info.artifact_uri)
 
     def _log_model(
         self, model_name: str, challenger: Challenger, attempt: Attempt, saved: "Model", folder: Path
@@ -114,7 +116,7 @@ class Registration:
         saved.model_id = saved.model_uuid = logged.model_id
         saved.artifact_path = logged.artifact_location
         saved.save(str(folder / "MLmodel"))
-        client.log_model_artifacts(logged.model_id, str(folder))
+        self._upload(folder, logged.artifact_location)
         client.finalize_logged_model(logged.model_id, "READY")
         return logged.model_id
 
@@ -162,7 +164,14 @@ class Registration:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(content)
         if challenger.files:
-            self._client().log_artifacts(attempt.run_id, str(folder))
+            self._upload(folder, attempt.artifacts)
+
+    def _upload(self, folder: Path, location: str) -> None:
+        """A folder's files. The client's own methods would ask MLflow first where they go."""
+        from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
+        files = get_artifact_repository(location, tracking_uri=self._client().tracking_uri)
+        files.log_artifacts(str(folder))  # type: ignore[no-untyped-call]  # MLflow's own
 
     def _create_version(
         self, model_name: str, challenger: Challenger, attempt: Attempt, model_id: str, digest: str
@@ -201,9 +210,8 @@ class Registration:
             await_creation_for=0,
         )
 
-    def _finish(self, model_name: str, challenger: Challenger, version: ModelVersion) -> ModelVersion:
+    def _finish(self, challenger: Challenger, version: ModelVersion, experiment_id: str) -> ModelVersion:
         """Close the version's run, and mark what killed attempts left open."""
-        experiment_id = self._experiment_id(model_name)
         for run in self._client().search_runs([experiment_id], "attributes.status = 'RUNNING'"):
             age = timedelta(milliseconds=time.time() * 1_000 - run.info.start_time)
             if run.info.run_id == version.run_id:

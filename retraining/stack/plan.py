@@ -101,6 +101,15 @@ def stack_environment(home: Home, where: Addresses) -> dict[str, str]:
         "RETRAINING_MLFLOW_URL": where.mlflow_url,
         "PREFECT_HOME": str(home.path / "prefect"),
         "PREFECT_SERVER_EPHEMERAL_ENABLED": "false",
+        # Servers and clients are of one installation. Each client would ask for a token before it writes, a
+        # job eight times, and be told that this server wants none.
+        "PREFECT_CLIENT_CSRF_SUPPORT_ENABLED": os.environ.get(
+            "PREFECT_SERVER_CSRF_PROTECTION_ENABLED", "false"
+        ),
+        "PREFECT_CLIENT_SERVER_VERSION_CHECK_ENABLED": "false",
+        # On loopback nobody's certificate is asked for, yet each client, eight in a job, would read those of
+        # all authorities (17 ms). The key of this one was thrown away.
+        "PREFECT_API_SSL_CERT_FILE": str(Path(__file__).with_name("nobody.pem")),
         "RETRAINING_WARM_SOCKETS": str(home.path / "warm"),
         **_absolute_paths(kept),
         # The home has folders called `prefect` and `mlflow`.

@@ -1,7 +1,7 @@
 """One picture of a comparison, small enough to live inside a markdown page."""
 
 from io import BytesIO
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +17,18 @@ if TYPE_CHECKING:
 
 _CHAMPION, _CHALLENGER, _QUIET = "#8c8c8c", "#1f6fb4", "#c9c9c9"
 _DPI = 90
+_PANEL = (3.4, 3.1)
+"""Inches."""
+_LEFT, _RIGHT, _BOTTOM, _TOP = 0.65, 0.1, 0.5, 0.3
+"""Inches around each panel, for its labels. Letting matplotlib measure them takes as long as all the rest."""
+_LONG_NAMES = 0.4
+"""Inches more, left and below, for names of classes."""
+_STYLE: Any = {
+    "font.size": 8,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.titley": 1.0,  # else it is placed by measuring all ticks
+}
 _MAX_ROWS = 200_000
 _MAX_POINTS = 400
 _BINS = 10
@@ -44,10 +56,10 @@ def comparison_plot(comparison: Comparison) -> bytes:
     panels = 2 if comparison.improvement is None else 3
     if comparison.spec.task == "multiclass":
         panels -= 2 - len(sides)
-    with rc_context({"font.size": 8, "axes.spines.top": False, "axes.spines.right": False}):
-        figure = Figure(figsize=(3.4 * panels, 3.1), dpi=_DPI, layout="constrained")
+    with rc_context(_STYLE):
+        figure = Figure(figsize=(_PANEL[0] * panels, _PANEL[1]), dpi=_DPI)
         FigureCanvasAgg(figure)
-        axes = list(np.atleast_1d(figure.subplots(1, panels)))
+        axes = _panels(figure, panels, _LONG_NAMES if comparison.spec.task == "multiclass" else 0.0)
         match comparison.spec.task:
             case "binary":
                 _roc_curves(axes[0], labels, sides)
@@ -61,6 +73,17 @@ def comparison_plot(comparison: Comparison) -> bytes:
         if comparison.improvement is not None:
             _distribution(axes[-1], comparison)
         return _png(figure)
+
+
+def _panels(figure: "Figure", count: int, more: float) -> "list[Axes]":
+    """The axes of panels side by side, with so many inches more for names than numbers need."""
+    width, height = _PANEL
+    left, bottom = _LEFT + more, _BOTTOM + more
+    across, up = (width - left - _RIGHT) / width, (height - bottom - _TOP) / height
+    return [
+        figure.add_axes(((panel + left / width) / count, bottom / height, across / count, up))
+        for panel in range(count)
+    ]
 
 
 def _png(figure: "Figure") -> bytes:
@@ -139,7 +162,7 @@ def _confusion(axis: "Axes", labels: Labels, side: Side, classes: tuple[object, 
 def _distribution(axis: "Axes", comparison: Comparison) -> None:
     assert comparison.improvement is not None
     interval, drawn = comparison.improvement.interval, comparison.improvement.resamples
-    axis.hist(drawn, bins=40, color=_CHALLENGER, alpha=0.75)
+    axis.stairs(*np.histogram(drawn, bins=40), fill=True, color=_CHALLENGER, alpha=0.75)
     axis.axvline(0, color="black", linewidth=1)
     if np.isfinite([interval.low, interval.high]).all():
         axis.axvspan(interval.low, interval.high, color=_QUIET, alpha=0.4, zorder=0)

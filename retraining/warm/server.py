@@ -28,6 +28,10 @@ MODULES = (
     *("prefect.concurrency.services", "prefect.concurrency._sync", "prefect.concurrency._events"),
     *("mlflow.sklearn", "mlflow.pyfunc", "skops.io", "matplotlib.figure", "matplotlib.backends.backend_agg"),
     *("mlflow.tracking.request_header.registry", "narwhals.stable.v2", "pyarrow.pandas_compat"),
+    # What scikit-learn imports when it first meets the names of a frame's columns, and others at first use.
+    *("narwhals._pandas_like.dataframe", "narwhals.stable.v2._namespace", "polars._utils.parquet"),
+    *("pandas.core.methods.to_dict", "pyarrow.vendored.version", "encodings.cp437", "netrc"),
+    *("rich._emoji_codes", "narwhals._duration"),
     # What Pillow imports before it writes its first picture.
     *(f"PIL.{kind}ImagePlugin" for kind in ("Bmp", "Gif", "Jpeg", "Ppm", "Png")),
     *(

@@ -1,4 +1,4 @@
-"""`prefect`, with a warm server from the start: `python -m retraining.warm.worker worker start ...`.
+"""`prefect`, as our workers run it: `python -m retraining.warm.worker worker start ...`.
 
 The worker's first job finds everything imported. A job that does nothing starts the server, while the worker
 goes on: in the environment of the worker's jobs, or the server would not be theirs. If jobs cannot start
@@ -9,6 +9,8 @@ import os
 import subprocess
 import sys
 import tempfile
+import warnings
+from importlib import import_module
 from threading import Thread
 
 from retraining.warm import launcher, rehearsal
@@ -18,6 +20,9 @@ def main() -> None:
     """Run Prefect's own command line."""
     from prefect.cli import app
 
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it takes the place of Prefect's own process worker
+        import_module("retraining.orchestrator.slot_worker")
     Thread(target=rehearse, name="rehearsal", daemon=True).start()
     sys.argv[0] = "prefect"
     app()
