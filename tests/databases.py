@@ -2,6 +2,7 @@
 
 import asyncio
 import shutil
+from collections.abc import AsyncIterator
 from pathlib import Path
 from uuid import uuid4
 
@@ -87,3 +88,25 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
         return f"sqlite+aiosqlite:///{path}"
     address: str = request.getfixturevalue("clean_postgres")
     return address
+
+
+@pytest.fixture
+async def database(database_url: str) -> AsyncIterator[Database]:
+    """A database with its tables and no rows."""
+    database = Database(database_url, busy_seconds=10)
+    yield database
+    await database.close()
+
+
+@pytest.fixture
+def locked_path(migrated_file: Path, tmp_path: Path) -> Path:
+    """The file of a SQLite database that somebody else may lock."""
+    return Path(shutil.copy(migrated_file, tmp_path / "locked.db"))
+
+
+@pytest.fixture
+async def sqlite(locked_path: Path) -> AsyncIterator[Database]:
+    """The database in that file, which does not wait long."""
+    database = Database(f"sqlite+aiosqlite:///{locked_path}", busy_seconds=0.2)
+    yield database
+    await database.close()

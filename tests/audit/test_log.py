@@ -1,9 +1,6 @@
 """The audit log in real databases."""
 
 import asyncio
-import sqlite3
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from uuid import UUID
@@ -19,6 +16,7 @@ from retraining.auth.keys import KeyStore
 from retraining.errors import InvalidRequest, NoChampion, StoreUnavailable
 from retraining.jobs.cursor import Position
 from retraining.store.database import Database
+from tests.jobs.asking import locked
 
 ADA = Actor("ada", "key 0123456789ab", "192.0.2.7", "req-1")
 NOW = datetime(2026, 5, 4, 8, tzinfo=UTC)
@@ -30,18 +28,6 @@ def line(number: int = 0, actor: Actor = ADA, **facts: str) -> AuditEntry:
 
 async def shown(log: AuditLog, **wanted: object) -> list[AuditEntry]:
     return [*(await log.list(AuditFilter.model_validate(wanted))).entries]
-
-
-@contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Another process writes to the file."""
-    other = sqlite3.connect(path, isolation_level=None)
-    other.execute("BEGIN IMMEDIATE")
-    try:
-        yield
-    finally:
-        other.rollback()
-        other.close()
 
 
 async def test_an_action_is_asked_and_done(log: AuditLog) -> None:
@@ -89,18 +75,16 @@ async def test_an_action_whose_caller_hangs_up_has_an_outcome_too(log: AuditLog)
     assert [one.outcome for one in await shown(log)] == ["failed", "asked"]
 
 
-async def test_what_cannot_be_written_down_is_not_done(sqlite_file: Path) -> None:
-    database = Database(f"sqlite+aiosqlite:///{sqlite_file}", busy_seconds=0.1)
-    log = AuditLog(database)
-    with locked(sqlite_file), pytest.raises(StoreUnavailable):
+async def test_what_cannot_be_written_down_is_not_done(sqlite: Database, locked_path: Path) -> None:
+    log = AuditLog(sqlite)
+    with locked(locked_path), pytest.raises(StoreUnavailable):
         async with log.deed(ADA, Action.JOB_START):
             pytest.fail("it was done all the same")
     async with log.deed(ADA, Action.JOB_START, target="job 7"):
-        locking = locked(sqlite_file)
+        locking = locked(locked_path)
         locking.__enter__()
     locking.__exit__(None, None, None)
     assert [one.outcome for one in await shown(log)] == ["asked"]
-    await database.close()
 
 
 @pytest.mark.parametrize(

@@ -73,11 +73,12 @@ async def test_an_address_of_version_six_stands_for_its_network(
     assert (await written(log))[0].address == shown
 
 
-async def test_a_locked_database_costs_the_entry_and_nothing_else(sqlite_file: Path) -> None:
-    database = Database(f"sqlite+aiosqlite:///{sqlite_file}", busy_seconds=0.1)
-    log = AuditLog(database)
+async def test_a_locked_database_costs_the_entry_and_nothing_else(
+    sqlite: Database, locked_path: Path
+) -> None:
+    log = AuditLog(sqlite)
     refusals = Refusals(log)
-    other = sqlite3.connect(sqlite_file, isolation_level=None)
+    other = sqlite3.connect(locked_path, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
     refusals.note(refusal())
     await refusals.settle()
@@ -87,4 +88,3 @@ async def test_a_locked_database_costs_the_entry_and_nothing_else(sqlite_file: P
     refusals.note(refusal(reason="another"))
     await refusals.settle()
     assert len(await written(log)) == 1
-    await database.close()

@@ -93,33 +93,35 @@ async def state_of(prefect_api: str, run_id: UUID) -> Any:
         return run.state_name, run.labels
 
 
+async def failure(door: PrefectOrchestrator, prefect_api: str, model: str, takes: str) -> str:
+    """Why the job failed, once all its processes are gone. The worker's report of a crash changes nothing."""
+    job = await ended(door, model, takes)
+    assert job.status is RetrainingStatus.FAILED
+    assert job.message is not None
+    await gone(job.id)
+    assert (await state_of(prefect_api, job.id))[0] == "Failed"
+    return job.message
+
+
 @pytest.mark.usefixtures("worker")
 async def test_a_job_beyond_its_memory_bound_fails_with_that_reason_and_the_next_one_runs(
     door: PrefectOrchestrator, prefect_api: str
 ) -> None:
-    """The worker's report of a crash changes nothing, and the model's place is free again."""
-    job = await ended(door, "hungry", "memory")
-    assert job.status is RetrainingStatus.FAILED
-    assert job.message is not None
-    assert job.message.startswith("used more than its memory bound of 1.46 GiB (1.")
-    assert "processes), while training; raise resources.memory of the model" in job.message
-    await gone(job.id)
+    """The model's place is free again."""
+    message = await failure(door, prefect_api, "hungry", "memory")
+    assert message.startswith("used more than its memory bound of 1.46 GiB (1.")
+    assert "processes), while training; raise resources.memory of the model" in message
 
     after = await ended(door, "hungry", "little")
     assert after.status is RetrainingStatus.COMPLETED
     name, labels = await state_of(prefect_api, after.id)
     assert 50 < int(labels["retraining.peak_memory_mib"]) < 1500
     assert name == "Completed"
-    assert (await state_of(prefect_api, job.id))[0] == "Failed"
 
 
 @pytest.mark.usefixtures("worker")
 async def test_a_job_beyond_its_time_limit_fails_with_that_reason_though_it_hears_no_signal(
     door: PrefectOrchestrator, prefect_api: str
 ) -> None:
-    job = await ended(door, "slow", "time")
-    assert job.status is RetrainingStatus.FAILED
-    assert job.message is not None
-    assert job.message.startswith("took longer than its time limit of 30 s, while ")
-    await gone(job.id)
-    assert (await state_of(prefect_api, job.id))[0] == "Failed"
+    message = await failure(door, prefect_api, "slow", "time")
+    assert message.startswith("took longer than its time limit of 30 s, while ")

@@ -1,24 +1,31 @@
 """The triggers' parts, on a real database and an orchestrator in memory."""
 
-from collections.abc import AsyncIterator
-
 import pytest
 
 from retraining.store.database import Database
 from retraining.triggers.service import TriggerService
 from retraining.triggers.sync import TriggerSync
-from tests.databases import clean_postgres, database_url, migrated_file, migrated_postgres
+from tests.databases import (
+    clean_postgres,
+    database,
+    database_url,
+    locked_path,
+    migrated_file,
+    migrated_postgres,
+    sqlite,
+)
 from tests.orchestrator.fake_triggers import FakeTriggers
 from tests.triggers.models import CATALOG
 
-__all__ = ["clean_postgres", "database_url", "migrated_file", "migrated_postgres"]
-
-
-@pytest.fixture
-async def database(database_url: str) -> AsyncIterator[Database]:
-    database = Database(database_url, busy_seconds=10)
-    yield database
-    await database.close()
+__all__ = [
+    "clean_postgres",
+    "database",
+    "database_url",
+    "locked_path",
+    "migrated_file",
+    "migrated_postgres",
+    "sqlite",
+]
 
 
 @pytest.fixture

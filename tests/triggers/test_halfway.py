@@ -1,8 +1,7 @@
 """Steps that meet an outage, a cancellation or each other: both sides agree in the end."""
 
 import asyncio
-import shutil
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -49,19 +48,6 @@ def orchestrator() -> Watched:
     return Watched()
 
 
-@pytest.fixture
-def path(migrated_file: Path, tmp_path: Path) -> Path:
-    """The file of a SQLite database that `locked` can lock."""
-    return Path(shutil.copy(migrated_file, tmp_path / "locked.db"))
-
-
-@pytest.fixture
-async def sqlite(path: Path) -> AsyncIterator[Database]:
-    database = Database(f"sqlite+aiosqlite:///{path}", busy_seconds=0.1)
-    yield database
-    await database.close()
-
-
 async def shown(service: TriggerService) -> set[object]:
     return {trigger.id for trigger in (await service.list(TriggerFilter())).triggers}
 
@@ -69,21 +55,23 @@ async def shown(service: TriggerService) -> set[object]:
 # The database does not answer
 
 
-async def test_a_locked_database_creates_nothing(sqlite: Database, path: Path, orchestrator: Watched) -> None:
+async def test_a_locked_database_creates_nothing(
+    sqlite: Database, locked_path: Path, orchestrator: Watched
+) -> None:
     service = TriggerService(sqlite, orchestrator, CATALOG)
-    with locked(path), pytest.raises(StoreUnavailable):
+    with locked(locked_path), pytest.raises(StoreUnavailable):
         await create(service)
     assert (held(orchestrator), await rows(sqlite)) == (set(), {})
 
 
 async def test_a_database_that_locks_half_way_leaves_nothing_in_prefect(
-    sqlite: Database, path: Path, orchestrator: Watched
+    sqlite: Database, locked_path: Path, orchestrator: Watched
 ) -> None:
     service, sync = TriggerService(sqlite, orchestrator, CATALOG), TriggerSync(sqlite, orchestrator)
     with ExitStack() as stack:
 
         async def lock() -> None:
-            stack.enter_context(locked(path))
+            stack.enter_context(locked(locked_path))
 
         orchestrator.meanwhile = lock
         with pytest.raises(StoreUnavailable):
@@ -97,14 +85,14 @@ async def test_a_database_that_locks_half_way_leaves_nothing_in_prefect(
 
 
 async def test_a_delete_that_the_database_did_not_take_to_its_end_is_ended_later(
-    sqlite: Database, path: Path, orchestrator: Watched
+    sqlite: Database, locked_path: Path, orchestrator: Watched
 ) -> None:
     service, sync = TriggerService(sqlite, orchestrator, CATALOG), TriggerSync(sqlite, orchestrator)
     trigger = await create(service)
     with ExitStack() as stack:
 
         async def lock() -> None:
-            stack.enter_context(locked(path))
+            stack.enter_context(locked(locked_path))
 
         orchestrator.meanwhile = lock
         with pytest.raises(StoreUnavailable):
@@ -115,17 +103,19 @@ async def test_a_delete_that_the_database_did_not_take_to_its_end_is_ended_later
     assert (await rows(sqlite))[trigger.id].phase is TriggerPhase.DELETED
 
 
-async def test_a_locked_database_takes_no_signal(sqlite: Database, path: Path, orchestrator: Watched) -> None:
+async def test_a_locked_database_takes_no_signal(
+    sqlite: Database, locked_path: Path, orchestrator: Watched
+) -> None:
     service = TriggerService(sqlite, orchestrator, CATALOG)
     trigger = await create(service)
-    with locked(path), pytest.raises(StoreUnavailable):
+    with locked(locked_path), pytest.raises(StoreUnavailable):
         await fire(service, trigger.id, "k")
     assert (orchestrator.breaches, await evaluation_rows(sqlite)) == ([], [])
     assert (await fire(service, trigger.id, "k")).action == "fired"
 
 
 async def test_evaluations_wait_while_the_database_is_locked(
-    sqlite: Database, path: Path, orchestrator: Watched
+    sqlite: Database, locked_path: Path, orchestrator: Watched
 ) -> None:
     found = an_evaluation()
 
@@ -137,7 +127,7 @@ async def test_evaluations_wait_while_the_database_is_locked(
     async with TriggerSync(sqlite, orchestrator).running():
         await until(following(orchestrator))
         await until(begun)  # its first writes are done: locking would wait for them, and they for this loop
-        with locked(path):
+        with locked(locked_path):
             await orchestrator.keep_evaluation(found)
             with pytest.raises(TimeoutError):
                 await until(recorded(sqlite, found.id), seconds=0.3)
