@@ -13,6 +13,8 @@ from rich.table import Table
 from rich.text import Text
 
 from retraining.errors import RetrainingError, StackNotRunning
+from retraining.stack.home import Home
+from retraining.stack.password import credentials_of
 from retraining.stack.stack_file import read_stack_file
 
 if TYPE_CHECKING:
@@ -106,10 +108,11 @@ def settings_of_stack(home: Path | None) -> "Settings":
         where = read_stack_file(home_of(home)).addresses
     except StackNotRunning:
         return settings
-    prefect_set = settings.prefect_api_url or os.environ.get("PREFECT_API_URL")
-    mlflow_set = settings.mlflow_url or os.environ.get("MLFLOW_TRACKING_URI")
-    changes = {
-        "prefect_api_url": where.prefect_api_url if home or not prefect_set else settings.prefect_api_url,
-        "mlflow_url": where.mlflow_url if home or not mlflow_set else settings.mlflow_url,
-    }
+    credentials, changes = credentials_of(Home(home_of(home))), {}
+    if home or not (settings.prefect_api_url or os.environ.get("PREFECT_API_URL")):
+        changes["prefect_api_url"] = where.prefect_api_url
+        os.environ.update(credentials.for_prefect)
+    if home or not (settings.mlflow_url or os.environ.get("MLFLOW_TRACKING_URI")):
+        changes["mlflow_url"] = where.mlflow_url
+        os.environ.update(credentials.for_mlflow)
     return settings.model_copy(update=changes)

@@ -45,11 +45,12 @@ def up(
             "Prefect": where.prefect_ui_url,
             "MLflow": where.mlflow_url,
             "key": place.admin_key,
+            "password": f"{_short(place.servers_password)} (of Prefect and MLflow)",
             "shell": f"set -a; . {_short(place.cli_env)}; set +a",
         }
         with suppress(OSError, SystemExit):
             for name, value in lines.items():
-                out.print(f"           {name:<8} {value}", soft_wrap=True)
+                out.print(f"           {name:<9} {value}", soft_wrap=True)
 
     settings = read_settings(home)
     options = StackOptions(

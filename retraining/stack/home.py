@@ -25,6 +25,11 @@ class Home:
         return self.path / "admin.key"
 
     @property
+    def servers_password(self) -> Path:
+        """User and password of Prefect's and MLflow's servers, as `user:password`, mode 0600."""
+        return self.path / "servers.password"
+
+    @property
     def cli_env(self) -> Path:
         """Variables for the `prefect`, `mlflow` and `retraining` commands, mode 0600."""
         return self.path / "cli.env"

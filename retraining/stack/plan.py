@@ -14,6 +14,7 @@ from retraining.orchestrator.worker import worker_command, worker_environment
 from retraining.settings import Settings
 from retraining.stack.component import Component, Health, answers
 from retraining.stack.home import Home
+from retraining.stack.password import Credentials
 from retraining.stack.processes import COMPONENT, STACK
 from retraining.stack.stack_file import Addresses
 
@@ -28,6 +29,7 @@ NOT_INHERITED = frozenset(
         # A person's own Prefect profile and MLflow server are not this stack's.
         *("PREFECT_PROFILE", "PREFECT_PROFILES_PATH", "PREFECT_API_KEY", "PREFECT_UI_API_URL"),
         *("MLFLOW_REGISTRY_URI", "MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID", "MLFLOW_EXPERIMENT_NAME"),
+        *("MLFLOW_TRACKING_TOKEN", "MLFLOW_TRACKING_AUTH"),
         *(STACK, COMPONENT),
     }
 )
@@ -61,7 +63,7 @@ def addresses(host: str, ports: Ports) -> Addresses:
     )
 
 
-def client_environment(home: Home, where: Addresses) -> dict[str, str]:
+def client_environment(home: Home, where: Addresses, credentials: Credentials) -> dict[str, str]:
     """What the `prefect`, `mlflow` and `retraining` commands need to talk to the stack."""
     return {
         "RETRAINING_HOME": str(home.path),
@@ -69,7 +71,8 @@ def client_environment(home: Home, where: Addresses) -> dict[str, str]:
         **_catalog_environment(home),
         "PREFECT_API_URL": where.prefect_api_url,
         "MLFLOW_TRACKING_URI": where.mlflow_url,
-        **({"PREFECT_API_AUTH_STRING": secret} if (secret := prefect_secret()) else {}),
+        **credentials.for_prefect,
+        **credentials.for_mlflow,
         **QUIET,
     }
 
@@ -85,18 +88,13 @@ def _catalog_environment(home: Home) -> dict[str, str]:
     }
 
 
-def prefect_secret() -> str | None:
-    """User and password of a Prefect server that was closed with PREFECT_SERVER_API_AUTH_STRING."""
-    return os.environ.get("PREFECT_SERVER_API_AUTH_STRING") or os.environ.get("PREFECT_API_AUTH_STRING")
-
-
-def stack_environment(home: Home, where: Addresses) -> dict[str, str]:
+def stack_environment(home: Home, where: Addresses, credentials: Credentials) -> dict[str, str]:
     """The environment of every component: this process's own, without what points elsewhere."""
     kept = {name: value for name, value in os.environ.items() if name not in NOT_INHERITED}
     direct = ",".join(filter(None, (kept.get("NO_PROXY"), kept.get("no_proxy"), "127.0.0.1,localhost,::1")))
     return {
         **kept,
-        **client_environment(home, where),
+        **client_environment(home, where, credentials),
         "RETRAINING_PREFECT_API_URL": where.prefect_api_url,
         "RETRAINING_MLFLOW_URL": where.mlflow_url,
         "PREFECT_HOME": str(home.path / "prefect"),
@@ -138,6 +136,7 @@ def components(
     ports: Ports,
     home: Home,
     where: Addresses,
+    credentials: Credentials,
     *,
     workers: int,
     work_pool: str,
@@ -145,7 +144,7 @@ def components(
 ) -> list[Component]:
     """Everything that runs, each with what it has to wait for."""
     return [
-        _prefect(host, ports.prefect, home, where),
+        _prefect(host, ports.prefect, home, where, credentials),
         _mlflow(host, ports.mlflow, home, where),
         # The key before the facade: it makes the database's schema too, which is done once then.
         Component("keys", _python("retraining.stack.first_key")),
@@ -153,7 +152,10 @@ def components(
         # Started at once: while Prefect comes up, its imports are done.
         Component("deploy", _python("retraining.cli", "deploy", "--wait", "120", "--skip-broken")),
         *_aftermath(host),
-        *(_worker(name, host, work_pool, where, warm_start=warm_start) for name in worker_names(workers)),
+        *(
+            _worker(name, host, work_pool, where, credentials, warm_start=warm_start)
+            for name in worker_names(workers)
+        ),
     ]
 
 
@@ -168,14 +170,18 @@ def worker_names(workers: int) -> list[str]:
     return [f"worker-{number}" for number in range(1, workers + 1)]
 
 
-def _prefect(host: str, port: int, home: Home, where: Addresses) -> Component:
+def _prefect(host: str, port: int, home: Home, where: Addresses, credentials: Credentials) -> Component:
     database = f"sqlite+aiosqlite:///{home.path / 'prefect' / 'prefect.db'}"
     given = PREFECT_DATABASE & os.environ.keys()
     own_database = {} if given else {"PREFECT_SERVER_DATABASE_CONNECTION_URL": database}
     return Component(
         "prefect",
         _python("retraining.stack.prefect_server", "start", "--host", host, "--port", str(port)),
-        environment={**server_environment(), **own_database},
+        environment={
+            **server_environment(),
+            **own_database,
+            "PREFECT_SERVER_API_AUTH_STRING": str(credentials),
+        },
         health=answers(f"{where.prefect_api_url}/health"),
     )
 
@@ -186,7 +192,8 @@ def _mlflow(host: str, port: int, home: Home, where: Addresses) -> Component:
     return Component(
         "mlflow",
         _python(
-            *("mlflow", "server", "--host", host, "--port", str(port), "--workers", "1"),
+            *("mlflow", "server", "--app-name", "retraining"),
+            *("--host", host, "--port", str(port), "--workers", "1"),
             *("--backend-store-uri", database, "--artifacts-destination", artifacts),
         ),
         # Its job execution is for evaluating language models: eight more processes that nobody here needs.
@@ -210,7 +217,9 @@ def _api(host: str, port: int, where: Addresses) -> Component:
     )
 
 
-def _worker(name: str, host: str, work_pool: str, where: Addresses, *, warm_start: bool) -> Component:
+def _worker(
+    name: str, host: str, work_pool: str, where: Addresses, credentials: Credentials, *, warm_start: bool
+) -> Component:
     return Component(
         name,
         tuple(worker_command(work_pool, name, warm_start=warm_start)),
@@ -221,19 +230,18 @@ def _worker(name: str, host: str, work_pool: str, where: Addresses, *, warm_star
             **worker_environment(),
         },
         needs=("deploy", "aftermath") if _aftermath(host) else ("deploy",),
-        health=_polls(f"{where.prefect_api_url}/work_pools/{work_pool}/workers/filter", name),
+        health=_polls(f"{where.prefect_api_url}/work_pools/{work_pool}/workers/filter", name, credentials),
         runs_jobs=True,
     )
 
 
-def _polls(workers_url: str, name: str) -> Health:
+def _polls(workers_url: str, name: str, credentials: Credentials) -> Health:
     """Healthy once Prefect has heard of the worker since the stack was planned.
 
     Plain REST: the supervisor is spared the 100 MB of Prefect's client.
     """
     planned_at = datetime.now(UTC)
-    user, _, password = (prefect_secret() or "").partition(":")
-    auth = httpx.BasicAuth(user, password) if user else httpx.Auth()
+    auth = httpx.BasicAuth(credentials.user, credentials.password)
 
     async def ask(client: httpx.AsyncClient) -> bool:
         answer = await client.post(workers_url, json={}, auth=auth)

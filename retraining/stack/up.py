@@ -15,6 +15,7 @@ import httpx
 from retraining.errors import ComponentFailed
 from retraining.stack.component import last_lines
 from retraining.stack.home import Home, write_private
+from retraining.stack.password import credentials_of
 from retraining.stack.plan import (
     LOOPBACK,
     Ports,
@@ -64,23 +65,25 @@ async def run_stack(
         where = addresses(options.host, ports := Ports(**choose_ports(options.host, wanted)))
         if options.host not in LOOPBACK:
             say(
-                f"listening on {options.host}: only the API asks for a key; keep the others from strangers, "
-                "Prefect with PREFECT_SERVER_API_AUTH_STRING, MLflow with a firewall"
+                f"listening on {options.host}: keys and the servers' password cross the network as they are; "
+                "put a proxy with TLS in front"
             )
         home.stack_file.unlink(missing_ok=True)
-        _write_client_environment(home, where)
+        credentials = credentials_of(home)
+        _write_client_environment(home, client_environment(home, where, credentials))
         supervisor = Supervisor(
             components(
                 options.host,
                 ports,
                 home,
                 where,
+                credentials,
                 workers=options.workers,
                 work_pool=options.work_pool,
                 warm_start=options.warm_start,
             ),
             home=home,
-            environment=stack_environment(home, where),
+            environment=stack_environment(home, where, credentials),
             lock=lock,
             say=say,
             changed=lambda pids: _write_stack_file(home, where, pids, options.workers),
@@ -154,8 +157,8 @@ async def _facade_ready(home: Home, where: Addresses, say: Callable[[str], None]
             await asyncio.sleep(0.1)
 
 
-def _write_client_environment(home: Home, where: Addresses) -> None:
-    lines = (f"{name}={shlex.quote(value)}\n" for name, value in client_environment(home, where).items())
+def _write_client_environment(home: Home, environment: Mapping[str, str]) -> None:
+    lines = (f"{name}={shlex.quote(value)}\n" for name, value in environment.items())
     write_private(home.cli_env, "".join(lines))
 
 

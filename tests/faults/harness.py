@@ -114,15 +114,12 @@ class Harness:
 
     def registered(self, model: str) -> dict[str, Any]:
         """The model in MLflow, once that answers."""
-        environment = self.stack.client_environment
-        user = environment.get("MLFLOW_TRACKING_USERNAME", "")
-        password = environment.get("MLFLOW_TRACKING_PASSWORD", "")
 
         def ask() -> dict[str, Any]:
             answer = httpx.get(
                 f"{self.stack.mlflow_url}/api/2.0/mlflow/registered-models/get",
                 params={"name": model},
-                auth=(user, password) if user else None,
+                auth=self.stack.password,
                 timeout=60,
                 trust_env=False,
             )

@@ -95,10 +95,8 @@ def test_a_disk_that_is_full_while_a_model_is_logged_fails_the_job_and_leaves_no
 
 def runs_of(harness: Harness, job_id: str) -> list[dict[str, Any]]:
     """MLflow's runs of a job that claim to be finished, or under way."""
-    environment = harness.stack.client_environment
-    user = environment.get("MLFLOW_TRACKING_USERNAME")
-    auth = (user, environment["MLFLOW_TRACKING_PASSWORD"]) if user else None
-    with httpx.Client(base_url=harness.stack.mlflow_url, auth=auth, timeout=60, trust_env=False) as mlflow:
+    stack = harness.stack
+    with httpx.Client(base_url=stack.mlflow_url, auth=stack.password, timeout=60, trust_env=False) as mlflow:
         named = {"experiment_name": f"retrain/{MODEL}"}
         found = mlflow.get("/api/2.0/mlflow/experiments/get-by-name", params=named).raise_for_status().json()
         asked = {

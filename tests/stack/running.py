@@ -52,6 +52,12 @@ class RunningStack:
         return (self.home / "admin.key").read_text().strip()
 
     @property
+    def password(self) -> tuple[str, str]:
+        """User and password of Prefect's and MLflow's servers."""
+        user, _, password = (self.home / "servers.password").read_text().strip().partition(":")
+        return user, password
+
+    @property
     def pids(self) -> Pids:
         """As `stack.json` says now."""
         return read_stack_file(self.home).pids
@@ -69,7 +75,9 @@ class RunningStack:
         """What the Prefect UI does: its API. Asks again while the server is busy, as Prefect's clients do."""
 
         def answer() -> httpx.Response | None:
-            answer = httpx.request(method, f"{self.prefect_api_url}{path}", json=body, timeout=60)
+            answer = httpx.request(
+                method, f"{self.prefect_api_url}{path}", json=body, auth=self.password, timeout=60
+            )
             return None if answer.status_code == httpx.codes.SERVICE_UNAVAILABLE else answer
 
         answered = cast("httpx.Response", until(answer, 60))

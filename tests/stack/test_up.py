@@ -71,9 +71,33 @@ def test_every_server_answers_and_the_key_opens_the_api(own_stack: RunningStack)
 
 
 def test_secrets_are_for_their_owner_alone(own_stack: RunningStack) -> None:
-    """The key and the variables have mode 0600."""
-    assert mode(own_stack.home / "admin.key") == 0o600
-    assert mode(own_stack.home / "cli.env") == 0o600
+    """The key, the servers' password and the variables have mode 0600; no log or command line shows one."""
+    for name in ("admin.key", "servers.password", "cli.env"):
+        assert mode(own_stack.home / name) == 0o600
+    secrets = [own_stack.admin_key.encode(), own_stack.password[1].encode()]
+    shown = [path.read_bytes() for path in (own_stack.home / "logs").iterdir()]
+    shown += [path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline") if path.exists()]
+    shown.append(own_stack.said.read_bytes())
+    assert len(shown) > 10
+    assert not [text for text in shown for secret in secrets if secret in text]
+
+
+@pytest.mark.parametrize("auth", [None, ("retraining", "guess"), ("", "")])
+def test_nobody_walks_around_the_facade(own_stack: RunningStack, auth: tuple[str, str] | None) -> None:
+    """Prefect's and MLflow's servers answer to the stack's password alone, but for saying that they live."""
+    experiments = "/api/2.0/mlflow/experiments/search?max_results=1"
+    for address in (
+        f"{own_stack.prefect_api_url}/version",
+        f"{own_stack.mlflow_url}{experiments}",
+        f"{own_stack.mlflow_url}/",
+        f"{own_stack.mlflow_url}/health/",
+        f"{own_stack.mlflow_url}/api/2.0/mlflow-artifacts/artifacts",
+        f"{own_stack.mlflow_url}/ajax-api/3.0/mlflow/server-info",
+    ):
+        assert httpx.get(address, auth=auth).status_code == 401, address
+    assert httpx.get(f"{own_stack.prefect_api_url}/version", auth=own_stack.password).is_success
+    assert httpx.get(f"{own_stack.mlflow_url}{experiments}", auth=own_stack.password).is_success
+    assert "Basic" in httpx.get(f"{own_stack.mlflow_url}/").headers["WWW-Authenticate"]
 
 
 def test_the_vendors_commands_work_with_the_written_variables(own_stack: RunningStack) -> None:
