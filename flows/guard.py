@@ -7,7 +7,7 @@ from uuid import UUID
 from prefect import flow
 from prefect.client.schemas.objects import State
 from prefect.logging import get_run_logger
-from prefect.runtime import flow_run
+from prefect.runtime import deployment
 from prefect.settings import PREFECT_API_URL
 from prefect.states import Completed, Failed
 
@@ -39,8 +39,8 @@ async def guard(work_pool: str, run_id: str | None = None) -> State[Any]:
         async with PrefectConnection(
             PREFECT_API_URL.value() or settings.prefect_api, request_seconds=REQUEST_SECONDS
         ) as connection:
-            if (deployment_id := flow_run.deployment_id) is not None:
-                await dismiss_looks(connection, UUID(deployment_id))
+            if deployment.id is not None:
+                await dismiss_looks(connection, UUID(deployment.id))
             told = await look_after(connection, work_pool, asked=asked, retries=partial(_retries, settings))
     except RetrainingError as problem:
         return Failed(message=str(problem))

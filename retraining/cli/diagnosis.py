@@ -1,6 +1,7 @@
 """What `retraining doctor` looks at: each check says what it found, and what to do if that is wrong."""
 
 import asyncio
+import os
 import shutil
 import sys
 from collections.abc import Iterator
@@ -109,11 +110,21 @@ async def _database(settings: Settings) -> list[Finding]:
 
 
 async def _mlflow(settings: Settings) -> list[Finding]:
-    server = await _ask(f"{settings.mlflow}/version")
-    if server is None:
+    user, password = (os.environ.get(f"MLFLOW_TRACKING_{name}", "") for name in ("USERNAME", "PASSWORD"))
+    try:
+        async with httpx.AsyncClient(timeout=ANSWER_SECONDS) as client:
+            auth = httpx.BasicAuth(user, password) if user else None
+            answer = await client.get(f"{settings.mlflow}/version", auth=auth)
+        answer.raise_for_status()
+    except httpx.HTTPStatusError as exc:
+        if exc.response.status_code == httpx.codes.UNAUTHORIZED:
+            remedy = "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD; a stack's are in its cli.env"
+            return [Finding("MLflow", f"{settings.mlflow} refuses our credentials", remedy)]
+        return [Finding("MLflow", f"{settings.mlflow} answers {exc.response.status_code}", "see its log")]
+    except httpx.HTTPError:
         remedy = "start it with `retraining up`, or set RETRAINING_MLFLOW_URL to where it is"
         return [Finding("MLflow", f"no answer at {settings.mlflow}", remedy)]
-    ours = version("mlflow")
+    server, ours = answer.text, version("mlflow")
     mend = None if server.split(".")[:2] == ours.split(".")[:2] else f"run the server with mlflow {ours}"
     return [Finding("MLflow", f"version {server} at {settings.mlflow}", mend)]
 
@@ -182,12 +193,3 @@ def _start(settings: Settings, seen: "Inspection") -> Finding:
     if sys.platform != "linux":
         return Finding("start of jobs", "cold, because only Linux can start them warm")
     return Finding("start of jobs", "warm")
-
-
-async def _ask(url: str) -> str | None:
-    try:
-        async with httpx.AsyncClient(timeout=ANSWER_SECONDS) as client:
-            answer = await client.get(url)
-    except httpx.HTTPError:
-        return None
-    return answer.text if answer.is_success else None

@@ -157,3 +157,15 @@ def test_the_doctor_says_what_is_wrong_and_what_to_do(stack: RunningStack) -> No
     assert "WRONG  MLflow: no answer at http://127.0.0.1:9" in found.stdout
     assert found.stdout.endswith("3 things to mend\n")
     assert found.stdout.count("→") == 3
+
+
+def test_the_doctor_says_that_a_server_asks_for_another_password(stack: RunningStack) -> None:
+    env = {
+        **stack.client_environment,
+        "MLFLOW_TRACKING_PASSWORD": "guess",
+        "PREFECT_API_AUTH_STRING": "retraining:guess",
+    }
+    found = retraining("doctor", env=env)
+    assert found.returncode == 1
+    assert f"WRONG  MLflow: {stack.mlflow_url} refuses our credentials" in found.stdout
+    assert "it refuses our credentials, check PREFECT_API_AUTH_STRING" in found.stdout

@@ -110,8 +110,9 @@ async def test_forgetting_old_progress_passes_over_what_stays(database: Database
 
 
 async def test_the_newest_event_is_found_at_the_end_of_an_index(database: Database) -> None:
-    async with database.write() as session:  # to look through a table that was counted as empty is as good
+    async with database.write() as session:
         session.add_all(an_event(str(number)) for number in range(200))
+    await analyze(database)  # to look through a table that was counted as empty would be as good
     plan = await plan_of(database, repository.last_event_id)
     assert re.search(r"Limit[\s\S]*Index Only Scan Backward|SEARCH retraining_job_events", plan)
 
