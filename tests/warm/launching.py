@@ -77,7 +77,9 @@ class Launching:
 
     def servers(self) -> set[int]:
         """The process ids of the warm servers; importing ones too, keepers and jobs not."""
-        return {pid for pid in self.processes() if parent(pid) not in self.processes()} - {0}
+        parents = {pid: parent(pid) for pid in self.processes()}
+        # A keeper that ended just now has none: it is no server.
+        return {pid for pid, started_by in parents.items() if started_by not in {0, *parents}}
 
     def processes(self) -> set[int]:
         """Servers, keepers, jobs: all that was forked from what the launcher started."""
