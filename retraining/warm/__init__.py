@@ -15,8 +15,9 @@ The contract, each line of it with a test:
   records the launcher's process id, and may kill it by any signal: the job ends with it, `kill -9`
   included.
 - The job is a process of its own: leader of a session, no descriptor but 0, 1 and 2, default signal
-  handlers, own seeds (random, numpy, polars), Prefect's settings read anew. It runs `python -m
-  prefect.engine` like the stock command, and ends by running what is registered for the interpreter's end.
+  handlers, own seeds (random, numpy, polars), Prefect's settings read anew. It runs `prefect.engine` like
+  the stock command, once Prefect's server listens (`engine`), and ends by running what is registered for
+  the interpreter's end.
 - The server has one thread and has run nothing: no OpenMP pool, no connection, no event loop. A catalog
   module that starts a thread while it is imported makes it refuse; jobs start cold then.
 - A server serves one user (SO_PEERCRED, a folder of mode 0700), one interpreter and one environment;

@@ -3,9 +3,7 @@
 import shlex
 import sys
 
-from retraining.warm import launcher
-
-MODULE = "prefect.engine"
+from retraining.warm import engine, launcher
 
 
 def warm_command() -> str:
@@ -14,8 +12,8 @@ def warm_command() -> str:
     The shell takes a thousandth of a second and becomes the launcher: the process id is the same.
     """
     python, path = shlex.quote(sys.executable), shlex.quote(launcher.__file__)
-    warm = f"[ -x {python} ] && [ -f {path} ] && exec {python} -I -S {path} {MODULE}"
-    return shlex.join(["sh", "-c", f"{warm}; exec python -m {MODULE}"])
+    warm = f"[ -x {python} ] && [ -f {path} ] && exec {python} -I -S {path} {engine.__name__}"
+    return shlex.join(["sh", "-c", f"{warm}; exec python -m {engine.ENGINE}"])
 
 
 def is_warm_command(command: object) -> bool:

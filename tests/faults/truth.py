@@ -20,10 +20,10 @@ STATUS = {
 }
 """How the facade calls what Prefect says."""
 BEGINNING = datetime.fromtimestamp(0, UTC)
-UNHARMED: frozenset[Component] = frozenset({"facade", "warm", "worker"})
+UNHARMED: frozenset[Component] = frozenset({"facade", "warm", "worker", "prefect"})
 """Their death costs no job."""
-RETRIED: frozenset[Component] = frozenset({"prefect", "mlflow"})
-"""Jobs wait for them, as long as that makes sense."""
+RETRIED: frozenset[Component] = frozenset({"mlflow"})
+"""Jobs wait for it, as long as that makes sense."""
 
 
 def expected(component: Component, stage: Stage) -> set[str]:
