@@ -70,7 +70,7 @@ def test_the_machines_time_zones_are_looked_up_once_for_all_schedules() -> None:
 
 
 def test_writers_beside_each_other_are_never_told_that_the_database_is_locked(prefect_api: str) -> None:
-    """Stock Prefect refuses two in a hundred of these requests."""
+    """Stock Prefect answers some of these with 503, or ends the connection."""
     limits = httpx.Limits(keepalive_expiry=1)  # the server's end of an idle connection comes after five
     with httpx.Client(base_url=prefect_api, timeout=60, limits=limits) as prefect:
         flow = prefect.post("/flows/", json={"name": "locked"}).json()["id"]
